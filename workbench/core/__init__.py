@@ -1,0 +1,28 @@
+"""A run on disk: its schema, its writer and its reader. Imports nothing else of the workbench, and no torch."""
+
+from workbench.core.errors import ConfigError, MissingDependency, MissingTable, RunFormatError, WorkbenchError
+from workbench.core.gramian import Cosines, Gramian
+from workbench.core.run import Problem, Run
+from workbench.core.schema import TABLES, Attribute, Dataset, Domain, Module, RunInfo, Table, Task
+from workbench.core.writer import RunWriter
+
+__all__ = [
+    "TABLES",
+    "Attribute",
+    "ConfigError",
+    "Cosines",
+    "Dataset",
+    "Domain",
+    "Gramian",
+    "MissingDependency",
+    "MissingTable",
+    "Module",
+    "Problem",
+    "Run",
+    "RunFormatError",
+    "RunInfo",
+    "RunWriter",
+    "Table",
+    "Task",
+    "WorkbenchError",
+]

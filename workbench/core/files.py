@@ -1,0 +1,33 @@
+"""Small file operations that a reader in another process can rely on."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then rename it: others see the whole file or none."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def folder_name(name: str) -> str:
+    """A file-system name for a layer or array name; :func:`unfolder_name` undoes it. Never leaves its folder."""
+    quoted = quote(name, safe=" ()[]+=,-_.")
+    return re.sub(r"^\.", "%2E", quoted)
+
+
+def unfolder_name(name: str) -> str:
+    return unquote(name)

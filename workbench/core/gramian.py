@@ -1,0 +1,181 @@
+"""Inner products of task gradients, and what can honestly be said from them.
+
+Symbols: T tasks, K disjoint mini-batches, M modules (disjoint parts of the shared parameters), g_i^k the gradient of
+task i's mean loss on mini-batch k. The cross-Gramian holds <g_i^k, g_j^l> for every pair of (task, mini-batch); it is
+all that is needed for unbiased inner products, intervals and replays, and it has M·(TK)² numbers however large the
+network is.
+
+The product of two gradients from the *same* samples is biased by their shared noise, so even its sign can be wrong.
+Products across different mini-batches are not:
+
+    G_ij = 1 / (K (K - 1)) · sum over k != l of <g_i^k, g_j^l>                     (U-statistic)
+    cos_ij = G_ij / sqrt(G_ii G_jj)
+    SE² = (K - 1) / K · sum over k of (cos^(-k) - mean cos^(-k))²                  (delete-one-batch jackknife)
+
+Sources: Yu et al. 2020, arXiv:2001.06782, Definitions 1, 2 (cosine, magnitude similarity); McCandlish et al. 2018,
+arXiv:1812.06162 (noise scale). The U-statistic and the jackknife are standard; applying them here is our choice, as is
+calling a task whose squared norm is not above two standard errors "signal below noise".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from workbench.core.errors import ConfigError
+
+#: Two-sided 95 % quantile of the normal distribution.
+Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Cosines:
+    """Cosines between task gradients with 95 % intervals. The last two axes are task by task.
+
+    ``value`` is not clipped: the ratio of unbiased estimates may leave [-1, 1]. It is NaN where a task's signal is
+    below its noise, and so are ``low`` and ``high``; with too few mini-batches for a jackknife only the interval is.
+    """
+
+    value: Float[np.ndarray, "... T T"]
+    se: Float[np.ndarray, "... T T"]
+    low: Float[np.ndarray, "... T T"]
+    high: Float[np.ndarray, "... T T"]
+    below_noise: Bool[np.ndarray, "... T"]
+
+    @property
+    def conflict(self) -> Bool[np.ndarray, "... T T"]:
+        """Where the whole interval lies below 0."""
+        return self.high < 0
+
+    @property
+    def aligned(self) -> Bool[np.ndarray, "... T T"]:
+        """Where the whole interval lies above 0."""
+        return self.low > 0
+
+
+@dataclass(frozen=True)
+class Gramian:
+    """The cross-Gramian of one step.
+
+    Attributes:
+        dot: ``dot[m, i, k, j, l]`` = <g_i^k, g_j^l> restricted to module m.
+        samples: Number of samples behind the gradient of (task, mini-batch).
+    """
+
+    modules: tuple[str, ...]
+    tasks: tuple[str, ...]
+    dot: Float[np.ndarray, "M T K T K"]
+    samples: Int[np.ndarray, "T K"]
+
+    def __post_init__(self) -> None:
+        n_tasks, n_batches = self.samples.shape
+        expected = (len(self.modules), len(self.tasks), n_batches, len(self.tasks), n_batches)
+        if self.dot.shape != expected or n_tasks != len(self.tasks):
+            raise ConfigError(
+                f"A Gramian of these modules, tasks and batches has shape {expected}; got {self.dot.shape}."
+            )
+
+    @property
+    def n_batches(self) -> int:
+        return self.samples.shape[1]
+
+    def select(self, modules: Sequence[str]) -> Gramian:
+        """Restrict to some modules, in the order given."""
+        index = [self.modules.index(name) for name in modules]
+        return Gramian(tuple(modules), self.tasks, self.dot[index], self.samples)
+
+    def total(self, name: str = "all") -> Gramian:
+        """Sum over modules: the Gramian of all recorded parameters together, as one module."""
+        return Gramian((name,), self.tasks, self.dot.sum(axis=0, keepdims=True), self.samples)
+
+    def plug_in(self) -> Float[np.ndarray, "M T T"]:
+        """Inner products of the gradients of the whole batch (mean over mini-batches): biased by shared noise."""
+        return self.dot.mean(axis=(2, 4))
+
+    def unbiased(self) -> Float[np.ndarray, "M T T"]:
+        """The U-statistic. NaN when only one mini-batch was recorded."""
+        return unbiased(self.dot)
+
+    def cosines(self) -> Cosines:
+        """Unbiased cosines with jackknife intervals, per module."""
+        return cosines(self.dot)
+
+    def magnitude_similarity(self) -> Float[np.ndarray, "M T T"]:
+        """2 |g_i| |g_j| / (|g_i|² + |g_j|²) in (0, 1] from unbiased norms; NaN where a squared norm is not positive.
+
+        Source: Yu et al. 2020, Definition 2.
+        """
+        return magnitude_similarity(self.unbiased())
+
+
+def unbiased(dot: Float[np.ndarray, "... T K T K"]) -> Float[np.ndarray, "... T T"]:
+    """U-statistic of <g_i, g_j> over pairs of different mini-batches, symmetrised. NaN for K = 1."""
+    n = dot.shape[-1]
+    if n < 2:
+        return np.full((*dot.shape[:-4], dot.shape[-4], dot.shape[-4]), np.nan)
+    same = np.einsum("...ikjk->...ij", dot)
+    both = (dot.sum(axis=(-3, -1)) - same) / (n * (n - 1))
+    return 0.5 * (both + np.swapaxes(both, -1, -2))
+
+
+def leave_one_out(dot: Float[np.ndarray, "... T K T K"]) -> Float[np.ndarray, "K ... T T"]:
+    """The U-statistics without one mini-batch each, without copying the Gramian K times. Needs K >= 3."""
+    n = dot.shape[-1]
+    same = np.einsum("...ikjk->...ijk", dot)  # [..., T, T, K]
+    total = dot.sum(axis=(-3, -1))[..., None] - same.sum(axis=-1, keepdims=True)
+    rows = np.moveaxis(dot.sum(axis=-1), -2, -1)  # [..., T, T, K]: <g_i^k, sum_l g_j^l>
+    columns = dot.sum(axis=-3)  # [..., T, T, K]: <sum_k g_i^k, g_j^l>
+    left = (total - rows - columns + 2 * same) / ((n - 1) * (n - 2))
+    left = 0.5 * (left + np.swapaxes(left, -2, -3))
+    return np.moveaxis(left, -1, 0)
+
+
+def magnitude_similarity(gram: Float[np.ndarray, "... T T"]) -> Float[np.ndarray, "... T T"]:
+    """2 sqrt(G_ii G_jj) / (G_ii + G_jj); NaN where a diagonal entry is not positive."""
+    square = np.einsum("...ii->...i", gram)
+    square = np.where(square > 0, square, np.nan)
+    norm = np.sqrt(square)
+    return 2 * norm[..., :, None] * norm[..., None, :] / (square[..., :, None] + square[..., None, :])
+
+
+def cosine_matrix(gram: Float[np.ndarray, "... T T"]) -> Float[np.ndarray, "... T T"]:
+    """G_ij / sqrt(G_ii G_jj); NaN where a diagonal entry is not positive. Not clipped."""
+    square = np.einsum("...ii->...i", gram)
+    norm = np.sqrt(np.where(square > 0, square, np.nan))
+    return gram / (norm[..., :, None] * norm[..., None, :])
+
+
+def cosines(dot: Float[np.ndarray, "... T K T K"]) -> Cosines:
+    """Unbiased cosines, delete-one-batch jackknife intervals and the "signal below noise" rule.
+
+    A task is below noise when its unbiased squared norm is not above two of its own jackknife standard errors; nothing
+    is said about its pairs. With K < 3 there is no jackknife: intervals are infinite, so nothing is called.
+    """
+    n = dot.shape[-1]
+    gram = unbiased(dot)
+    if n < 3:
+        value = cosine_matrix(gram)
+        infinite = np.full_like(value, np.inf)
+        below = ~(np.einsum("...ii->...i", gram) > 0)
+        return Cosines(value, infinite, -infinite, infinite, below)
+    left = leave_one_out(dot)  # [K, ..., T, T]
+    square = np.einsum("...ii->...i", gram)
+    square_se = jackknife_se(np.einsum("...ii->...i", left))
+    below = ~(square > 2 * square_se)
+    hidden = below[..., :, None] | below[..., None, :]
+    value = np.where(hidden, np.nan, cosine_matrix(gram))
+    se = np.where(hidden, np.nan, jackknife_se(cosine_matrix(left)))
+    diagonal = np.eye(value.shape[-1], dtype=bool)
+    se = np.where(diagonal & ~np.isnan(value), 0.0, se)
+    # A leave-one-out squared norm that is not positive leaves no standard error: the pair stays undetermined.
+    half = Z95 * np.where(np.isnan(se) & ~hidden, np.inf, se)
+    return Cosines(value, se, value - half, value + half, below)
+
+
+def jackknife_se(left: Float[np.ndarray, "K ..."]) -> Float[np.ndarray, "..."]:
+    """Standard error from leave-one-out estimates along the first axis."""
+    n = left.shape[0]
+    return np.sqrt((n - 1) / n * ((left - left.mean(axis=0)) ** 2).sum(axis=0))

@@ -1,0 +1,1 @@
+"""Data, small nets, one trainer and recipes that record the sample runs."""

@@ -1,0 +1,1 @@
+"""Torch objects in, numbers out: task-gradient Gramians, GSNR, embeddings, predictions."""

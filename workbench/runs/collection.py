@@ -1,0 +1,88 @@
+"""Many runs in one folder, found without opening them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from workbench.core import ConfigError, Problem, Run, RunFormatError
+
+#: How many folders deep runs are looked for.
+MAX_DEPTH = 4
+
+
+class RunCollection:
+    """The runs below a folder, by their path relative to it; reads only run.json files.
+
+    A folder that is itself a run is a collection of one, under its own name. Folders whose run.json cannot be read are
+    listed in :attr:`problems`.
+
+    Raises:
+        RunFormatError: the folder does not exist.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise RunFormatError(f"{self.folder} is not a folder. Give a run folder, or a folder that holds runs.")
+        self._runs: dict[str, Run] = {}
+        self.problems: list[Problem] = []
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again: new runs appear, changed ones are read again, deleted ones go."""
+        runs: dict[str, Run] = {}
+        problems = []
+        for path in _run_folders(self.folder, MAX_DEPTH):
+            key = path.relative_to(self.folder).as_posix() if path != self.folder else path.resolve().name
+            try:
+                runs[key] = Run(path)
+            except RunFormatError as error:
+                problems.append(Problem(path, str(error)))
+        self._runs = dict(sorted(runs.items()))
+        self.problems = problems
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._runs)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._runs
+
+    def __getitem__(self, key: str) -> Run:
+        try:
+            return self._runs[key]
+        except KeyError:
+            known = ", ".join(list(self._runs)[:10]) or "none"
+            raise ConfigError(f"There is no run '{key}' in {self.folder}. Runs: {known}.") from None
+
+    def items(self) -> Iterator[tuple[str, Run]]:
+        return iter(self._runs.items())
+
+    def frame(self) -> pd.DataFrame:
+        """One row a run: key, name, question, recipe, method, seed, status, created."""
+        columns = ("name", "question", "recipe", "method", "seed", "status", "created")
+        rows = [{"run": key} | {column: getattr(run.info, column) for column in columns} for key, run in self.items()]
+        return pd.DataFrame(rows, columns=["run", *columns])
+
+
+def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
+    """Folders with a run.json, not looking inside a run."""
+    if (folder / "run.json").is_file():
+        yield folder
+        return
+    if depth == 0:
+        return
+    try:
+        children = sorted(
+            entry.path for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")
+        )
+    except PermissionError:
+        return
+    for child in children:
+        yield from _run_folders(Path(child), depth - 1)
