@@ -87,7 +87,8 @@ _TABLES = (
             "mean_sq_sum": "float",
             "var_sum": "float",
         },
-        record="rec.gsnr(step, model, per_sample_loss)   # per_sample_loss(model) -> tensor of shape [B]",
+        record="per_sample_loss = lambda x, y: cross_entropy(model(x), y, reduction='none')   # [B]\n"
+        "rec.gsnr(step, model, per_sample_loss, batches=[(x, y)])",
     ),
     Table(
         "samples",
@@ -115,7 +116,7 @@ _TABLES = (
         "embeddings",
         "which sample a row of an embedding array belongs to",
         {"step": "int", "layer": "text", "row": "int", "sample": "int"},
-        record="rec.embeddings(step, model, inputs, sample=ids, layers=[model.trunk])",
+        record="rec.embeddings(step, model, inputs, sample=ids, layers=['trunk.conv2', 'trunk'])",
     ),
 )
 

@@ -1,0 +1,3 @@
+"""Training methods from the literature, one file a paper."""
+
+from __future__ import annotations
