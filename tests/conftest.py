@@ -10,7 +10,7 @@ os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-install_import_hook("workbench", "beartype.beartype")
+install_import_hook("workbench", "typechecker.check")
 
 settings.register_profile("workbench", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("workbench")

@@ -2,8 +2,8 @@
 
     import workbench as wb
 
-    run = wb.open_run("sample_runs/digit-pairs")
-    wb.look(run, "conflict")
+    runs = wb.open_runs(wb.sample_runs())
+    wb.look(runs["digit-pairs/joint"], "conflict")
 
 Names resolve when they are first used, so importing this package loads no torch.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from workbench.core import ConfigError, Run, RunInfo, RunWriter, WorkbenchError
     from workbench.diagnostics.recorder import Recorder
     from workbench.lenses import LENSES, Reading, Verdict, look, verdicts
-    from workbench.runs import open_run, open_runs
+    from workbench.runs import open_run, open_runs, sample_runs
 
 __version__ = "0.1.0"
 
@@ -34,6 +34,7 @@ _HOMES = {
     "look": "workbench.lenses",
     "open_run": "workbench.runs",
     "open_runs": "workbench.runs",
+    "sample_runs": "workbench.runs",
     "verdicts": "workbench.lenses",
 }
 
@@ -50,6 +51,7 @@ __all__ = [
     "look",
     "open_run",
     "open_runs",
+    "sample_runs",
     "verdicts",
 ]
 

@@ -4,6 +4,7 @@ from workbench.core.errors import ConfigError, MissingDependency, MissingTable, 
 from workbench.core.gramian import Cosines, Gramian
 from workbench.core.run import Problem, Run
 from workbench.core.schema import TABLES, Attribute, Dataset, Domain, Module, RunInfo, Table, Task
+from workbench.core.validate import validate
 from workbench.core.writer import RunWriter
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "Table",
     "Task",
     "WorkbenchError",
+    "validate",
 ]

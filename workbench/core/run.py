@@ -192,7 +192,7 @@ class Run:
             try:
                 return connection.execute(sql, parameters).df()
             except duckdb.Error as error:
-                if self._drop_damaged_parts():
+                if self.drop_damaged_parts():
                     return self.query(sql, parameters)
                 if isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)):
                     raise RunFormatError(f"{self.path}: the tables cannot be read: {error}") from None
@@ -208,8 +208,8 @@ class Run:
         columns = ", ".join(f'NULL::{kinds[kind]} AS "{name}"' for name, kind in TABLES[table].columns.items())
         return f"CREATE VIEW {table} AS SELECT {columns} WHERE false"
 
-    def _drop_damaged_parts(self) -> bool:
-        """Read every part in full once; mark those whose data pages are damaged. Whether any was found."""
+    def drop_damaged_parts(self) -> bool:
+        """Read every part in full; leave out those whose data pages are damaged. Whether any was found."""
         found = False
         for name in TABLES:
             for file in self.parts(name):

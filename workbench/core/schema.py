@@ -11,7 +11,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -269,6 +269,19 @@ _ENTRIES: Mapping[str, type] = {
 }
 
 
+_OPTIONAL_TEXT = (str, type(None))
+_PLAIN_FIELDS: Mapping[str, type | tuple[type, ...]] = {
+    "name": str,
+    "created": str,
+    "question": str,
+    "finished": _OPTIONAL_TEXT,
+    "recipe": _OPTIONAL_TEXT,
+    "method": _OPTIONAL_TEXT,
+    "parent": _OPTIONAL_TEXT,
+    "seed": (int, type(None)),
+}
+
+
 def _info_from_dict(data: Mapping[str, Any]) -> RunInfo:
     known = {f.name for f in dataclasses.fields(RunInfo)}
     values: dict[str, Any] = {key: value for key, value in data.items() if key in known}
@@ -282,6 +295,12 @@ def _info_from_dict(data: Mapping[str, Any]) -> RunInfo:
     for key in ("config", "summary", "versions", "code"):
         if not isinstance(values.get(key, {}), dict):
             raise TypeError(f"'{key}' must be an object")
+    for key, kinds in _PLAIN_FIELDS.items():
+        if key in values and not isinstance(values[key], kinds):
+            raise TypeError(f"'{key}' is {values[key]!r}")
+    if values.get("status", "done") not in get_args(Status):
+        raise TypeError(f"'status' is {values['status']!r}; known: {', '.join(get_args(Status))}")
+    values["summary"] = {tag: float(value) for tag, value in values.get("summary", {}).items()}
     return RunInfo(**values)
 
 

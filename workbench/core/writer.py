@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -57,6 +57,9 @@ _ENTRY_KINDS: Mapping[str, type] = {
     "attributes": Attribute,
     "modules": Module,
 }
+
+
+Writer = TypeVar("Writer", bound="RunWriter")
 
 
 class RunWriter:
@@ -253,7 +256,7 @@ class RunWriter:
             self.update(status=status, finished=_now())
             self._closed, self._recording = True, False
 
-    def __enter__(self) -> Self:
+    def __enter__(self: Writer) -> Writer:
         return self
 
     def __exit__(
@@ -273,6 +276,8 @@ class RunWriter:
         for key, kind in _ENTRY_KINDS.items():
             if key in info:
                 info[key] = entries(kind, info[key])
+        if "summary" in info:
+            info["summary"] = {str(tag): float(value) for tag, value in info["summary"].items()}
         return dataclasses.replace(self.info, **info)
 
     def _guarded(self, action: Callable[..., None], *args: Any) -> None:

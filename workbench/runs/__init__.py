@@ -6,8 +6,9 @@ from pathlib import Path
 
 from workbench.core import Run
 from workbench.runs.collection import RunCollection
+from workbench.runs.samples import sample_runs
 
-__all__ = ["RunCollection", "open_run", "open_runs"]
+__all__ = ["RunCollection", "open_run", "open_runs", "sample_runs"]
 
 
 def open_run(path: str | Path) -> Run:
