@@ -1,0 +1,178 @@
+"""What a demo recipe is, and how it is run.
+
+A recipe is described without torch (so that lists of recipes appear at once) and implemented in a module of
+``workbench.demos.recipes`` that is imported when training starts. That module holds one function:
+
+    def record(job: Job) -> None:
+        with job.recorder(tasks=[...], config={...}) as rec:
+            for step in range(job.variant.steps):
+                job.tick()  # once per step: reports progress, leaves the loop when the user stops it
+                ...
+
+Torch's global random state is seeded before ``record`` and restored after it; the number of threads is the caller's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.core import ConfigError
+
+if TYPE_CHECKING:
+    from workbench.diagnostics.recorder import Recorder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One run of a recipe.
+
+    Attributes:
+        name: The run's sub-folder.
+        about: What sets this run apart, in one line.
+        steps: How often :meth:`Job.tick` is called in it.
+        question: The line that run.json shows for this run; the recipe's question when empty.
+    """
+
+    name: str
+    about: str
+    steps: int
+    question: str = ""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A small training experiment that records one run or several.
+
+    Attributes:
+        name: Name in commands and folders.
+        question: What its runs let the reader answer, in one line.
+        about: Data, net, tasks and what is recorded, in a few sentences.
+        variants: The runs, in the order in which they are trained.
+        module: The module that implements it with ``record(job)``.
+    """
+
+    name: str
+    question: str
+    about: str
+    variants: tuple[Variant, ...]
+    module: str
+
+    def variant(self, name: str) -> Variant:
+        """The variant of that name. Raises ConfigError with the known names otherwise."""
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        known = ", ".join(variant.name for variant in self.variants)
+        raise ConfigError(f"Recipe '{self.name}' has no variant '{name}'. Variants: {known}.")
+
+
+class Stopped(Exception):
+    """Leaves a recipe's training loop because the caller asked for it; :func:`train` catches it."""
+
+
+@dataclass
+class Job:
+    """One variant being trained: where, with which seed, and how it reports."""
+
+    recipe: Recipe
+    variant: Variant
+    path: Path
+    seed: int
+    overwrite: bool = False
+    on_tick: Callable[[int], None] = lambda ticks: None
+    stop: Callable[[], bool] = lambda: False
+    ticks: int = field(default=0, init=False)
+    _recorder: Recorder | None = field(default=None, init=False, repr=False)
+
+    def recorder(self, **info: Any) -> Recorder:
+        """Open the run's recorder; ``info`` are further fields of run.json, e.g. tasks, domains, config."""
+        from workbench.diagnostics.recorder import Recorder
+
+        given: dict[str, Any] = {
+            "name": f"{self.recipe.name}/{self.variant.name}",
+            "question": self.variant.question or self.recipe.question,
+            "recipe": self.recipe.name,
+            "seed": self.seed,
+        }
+        self._recorder = Recorder(self.path, overwrite=self.overwrite, **(given | info))
+        return self._recorder
+
+    def tick(self) -> None:
+        """Report one step of work. Raises Stopped when the caller wants to stop; the run then says how far it came."""
+        if self.stop():
+            if self._recorder is not None:
+                note = f"Stopped by hand after {self.ticks} of {self.variant.steps} steps."
+                self._recorder.update(notes=(*self._recorder.info.notes, note))
+            raise Stopped
+        self.ticks += 1
+        self.on_tick(self.ticks)
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    *,
+    only: Sequence[str] = (),
+    overwrite: bool = False,
+) -> list[Path]:
+    """Train a recipe's variants one after the other, each into ``out/<variant>``.
+
+    Args:
+        seed: The same seed gives the same run, on the same number of torch threads.
+        progress: Called with (steps done, steps in all) over all chosen variants.
+        stop: Asked before each step; when it returns True, training ends and the runs so far are returned. The run
+            that was interrupted is closed, marked as failed, with a note.
+        only: Names of the variants to train; all of them when empty.
+        overwrite: Replace runs that are there.
+
+    Returns:
+        The folders of the recorded runs.
+
+    Raises:
+        ConfigError: an unknown variant, or a run that is already there.
+    """
+    chosen = [recipe.variant(name) for name in only] or list(recipe.variants)
+    taken = [variant.name for variant in chosen if (Path(out) / variant.name / "run.json").exists()]
+    if taken and not overwrite:
+        raise ConfigError(f"{Path(out) / taken[0]} already holds a run. Choose another folder, or ask to overwrite it.")
+    record: Callable[[Job], None] = import_module(recipe.module).record
+    total, done = sum(variant.steps for variant in chosen), 0
+    paths: list[Path] = []
+    for variant in chosen:
+        job = Job(recipe, variant, Path(out) / variant.name, seed, overwrite, stop=stop or (lambda: False))
+        if progress is not None:
+            job.on_tick = _reporter(progress, done, total)
+        try:
+            with _seeded(seed):
+                record(job)
+        except Stopped:
+            logger.info("Stopped while training '%s'.", variant.name)
+            return [*paths, job.path] if (job.path / "run.json").exists() else paths
+        done += variant.steps
+        paths.append(job.path)
+    return paths
+
+
+def _reporter(progress: Callable[[int, int], None], before: int, total: int) -> Callable[[int], None]:
+    return lambda ticks: progress(before + ticks, total)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global generator (it initialises the nets) and give the caller's state back afterwards."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

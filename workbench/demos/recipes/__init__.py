@@ -1,0 +1,1 @@
+"""Implementations of the recipes of :data:`workbench.demos.RECIPES`, one module each."""
