@@ -1,0 +1,89 @@
+"""workbench train"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from workbench.demos import RECIPES, Recipe, find_recipe
+from workbench.demos import train as train_recipe
+
+
+@click.command("train")
+@click.argument("recipe", required=False, metavar="[RECIPE]")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the runs, one sub-folder each.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same run.")
+@click.option("--only", multiple=True, metavar="VARIANT", help="Train only this variant; may be repeated.")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads for torch.")
+@click.option("--overwrite", is_flag=True, help="Replace runs that are already there.")
+def command(
+    recipe: str | None, out: Path | None, seed: int, only: tuple[str, ...], threads: int, overwrite: bool
+) -> None:
+    """Train the demo RECIPE and record its runs. Without RECIPE: list the recipes.
+
+    \b
+    workbench train digit-pairs --out runs/pairs --seed 1
+    workbench train digit-pairs --out runs/pairs --only joint
+
+    Ctrl+C stops after the step in hand; what was recorded so far is kept and the run says so.
+    """
+    if recipe is None:
+        for item in RECIPES:
+            _describe(item)
+        return
+    chosen = find_recipe(recipe)
+    folder = out or Path("runs") / chosen.name
+    import torch
+
+    torch.set_num_threads(threads)
+    with _stop_on_interrupt() as stopped, _progress() as bar:
+        task = bar.add_task(chosen.name, total=None)
+        paths = train_recipe(
+            chosen,
+            folder,
+            seed,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            stop=lambda: bool(stopped),
+            only=only,
+            overwrite=overwrite,
+        )
+    for path in paths:
+        click.echo(path)
+    if stopped:
+        click.echo("Stopped. The runs above hold what was recorded until then.", err=True)
+        raise click.exceptions.Exit(130)
+    click.echo(f"See them with: workbench app {folder}", err=True)
+
+
+def _describe(recipe: Recipe) -> None:
+    click.echo(f"{recipe.name}: {recipe.question}")
+    for variant in recipe.variants:
+        click.echo(f"    {variant.name}: {variant.about}")
+
+
+def _progress() -> Progress:
+    from rich.console import Console
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[list[int]]:
+    """A list that is empty until Ctrl+C is pressed; a second Ctrl+C interrupts at once."""
+    pressed: list[int] = []
+
+    def handle(number: int, frame: object) -> None:
+        pressed.append(number)
+        signal.signal(signal.SIGINT, previous)
+
+    previous = signal.signal(signal.SIGINT, handle)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, previous)

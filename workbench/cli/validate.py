@@ -1,0 +1,32 @@
+"""workbench validate"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from workbench.core import RunFormatError, validate
+from workbench.runs import open_runs
+
+
+@click.command("validate")
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
+def command(folder: Path, as_json: bool) -> None:
+    """Check every file of the run or runs in FOLDER; exit code 1 when something is wrong."""
+    runs = open_runs(folder)
+    if not len(runs) and not runs.problems:
+        raise RunFormatError(f"There is no run in {folder}: no run.json was found, up to four folders deep.")
+    found = {key: [str(problem) for problem in validate(run.path)] for key, run in runs.items()}
+    found |= {str(problem.path): [problem.reason] for problem in runs.problems}
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        for key, problems in found.items():
+            click.echo(f"{key}: sound" if not problems else f"{key}: {len(problems)} problem(s)")
+            for problem in problems:
+                click.echo(f"  {problem}")
+    if any(found.values()):
+        raise click.exceptions.Exit(1)
