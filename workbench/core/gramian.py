@@ -31,6 +31,28 @@ from workbench.core.errors import ConfigError
 Z95 = 1.959963984540054
 
 
+def student95(df: int) -> float:
+    """Two-sided 95 % quantile of Student's t with ``df`` >= 1 degrees of freedom, to 0.1 %.
+
+    Exact for 1 and 2, else the normal quantile's expansion in 1/df to the fourth order, so that nothing has to be
+    imported. Source: Abramowitz and Stegun 26.7.5.
+    """
+    if df < 1:
+        raise ConfigError(f"Student's t needs at least 1 degree of freedom; got {df}.")
+    if df == 1:
+        return 12.706204736432095
+    if df == 2:
+        return 4.302652729911275
+    z = Z95
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / df ** (i + 1) for i, term in enumerate(terms))
+
+
 @dataclass(frozen=True)
 class Cosines:
     """Cosines between task gradients with 95 % intervals. The last two axes are task by task.
@@ -153,6 +175,10 @@ def cosines(dot: Float[np.ndarray, "... T K T K"]) -> Cosines:
 
     A task is below noise when its unbiased squared norm is not above two of its own jackknife standard errors; nothing
     is said about its pairs. With K < 3 there is no jackknife: intervals are infinite, so nothing is called.
+
+    Half-widths are Student's t with K - 1 degrees of freedom times the jackknife's standard error: with the normal
+    quantile the intervals cover only 84 to 90 % at K = 3 or 4. Where noise dominates, the jackknife counts the
+    product of two noises twice and the intervals cover up to 99 %.
     """
     n = dot.shape[-1]
     gram = unbiased(dot)
@@ -171,7 +197,7 @@ def cosines(dot: Float[np.ndarray, "... T K T K"]) -> Cosines:
     diagonal = np.eye(value.shape[-1], dtype=bool)
     se = np.where(diagonal & ~np.isnan(value), 0.0, se)
     # A leave-one-out squared norm that is not positive leaves no standard error: the pair stays undetermined.
-    half = Z95 * np.where(np.isnan(se) & ~hidden, np.inf, se)
+    half = student95(n - 1) * np.where(np.isnan(se) & ~hidden, np.inf, se)
     return Cosines(value, se, value - half, value + half, below)
 
 

@@ -240,32 +240,50 @@ class Run:
 
     # -- gradients --------------------------------------------------------------------------------------------------
 
-    def gramians(self) -> dict[int, Gramian]:
-        """The recorded cross-Gramians by step, modules and tasks in the order of run.json.
+    def gramian_steps(self) -> list[int]:
+        """The steps at which task gradients were recorded, in order."""
+        self.require("task_gradients")
+        return self.query("SELECT DISTINCT step FROM task_gradients ORDER BY step")["step"].tolist()
 
-        Entries that were not recorded are NaN.
-        """
-        frame = self.table("task_gradients")
+    def gramian_axes(self) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+        """Modules, tasks and the number of mini-batches of the recorded task gradients, over all steps."""
+        self.require("task_gradients")
+        frame = self.query(
+            "SELECT module, task_a, task_b, max(greatest(batch_a, batch_b)) AS k FROM task_gradients "
+            "GROUP BY ALL ORDER BY min(step)"
+        )
         modules = _order(list(frame["module"].unique()), [module.name for module in self.info.modules])
         tasks = _order(list(pd.concat([frame["task_a"], frame["task_b"]]).unique()), self.task_names)
-        codes = {
-            "module": pd.Categorical(frame["module"], modules).codes,
-            "task_a": pd.Categorical(frame["task_a"], tasks).codes,
-            "task_b": pd.Categorical(frame["task_b"], tasks).codes,
-        }
-        steps, step_codes = np.unique(frame["step"].to_numpy(), return_inverse=True)
-        batch_a, batch_b = frame["batch_a"].to_numpy(), frame["batch_b"].to_numpy()
-        n_batches = int(max(batch_a.max(), batch_b.max())) + 1
-        shape = (len(steps), len(modules), len(tasks), n_batches, len(tasks), n_batches)
-        dot = np.full(shape, np.nan)
+        return tuple(modules), tuple(tasks), int(frame["k"].max()) + 1
+
+    def gramians(
+        self,
+        steps: Sequence[int] | None = None,
+        axes: tuple[tuple[str, ...], tuple[str, ...], int] | None = None,
+    ) -> dict[int, Gramian]:
+        """The recorded cross-Gramians by step, modules and tasks in the order of run.json.
+
+        Entries that were not recorded are NaN. ``steps`` limits what is read (by default every recorded step), so that
+        a large record can be read piece by piece; ``axes`` from :meth:`gramian_axes` then saves looking again.
+        """
+        modules, tasks, n_batches = axes or self.gramian_axes()
+        frame = self.query(
+            """
+            SELECT step, list_position($modules, module) - 1 AS module, batch_a, batch_b, dot, samples,
+                   list_position($tasks, task_a) - 1 AS task_a, list_position($tasks, task_b) - 1 AS task_b
+            FROM task_gradients WHERE $steps IS NULL OR list_contains($steps, step)
+            """,
+            {"modules": list(modules), "tasks": list(tasks), "steps": None if steps is None else list(steps)},
+        )
+        code = {name: frame[name].to_numpy() for name in ("module", "task_a", "task_b", "batch_a", "batch_b")}
+        found, step = np.unique(frame["step"].to_numpy(), return_inverse=True)
+        dot = np.full((len(found), len(modules), len(tasks), n_batches, len(tasks), n_batches), np.nan)
         values = frame["dot"].to_numpy()
-        first = (step_codes, codes["module"], codes["task_a"], batch_a, codes["task_b"], batch_b)
-        mirrored = (step_codes, codes["module"], codes["task_b"], batch_b, codes["task_a"], batch_a)
-        dot[mirrored] = values
-        dot[first] = values
-        samples = np.zeros((len(steps), len(tasks), n_batches), dtype=np.int64)
-        samples[step_codes, codes["task_a"], batch_a] = frame["samples"].to_numpy()
-        return {int(step): Gramian(tuple(modules), tuple(tasks), dot[i], samples[i]) for i, step in enumerate(steps)}
+        dot[step, code["module"], code["task_b"], code["batch_b"], code["task_a"], code["batch_a"]] = values
+        dot[step, code["module"], code["task_a"], code["batch_a"], code["task_b"], code["batch_b"]] = values
+        samples = np.zeros((len(found), len(tasks), n_batches), dtype=np.int64)
+        samples[step, code["task_a"], code["batch_a"]] = frame["samples"].to_numpy()
+        return {int(step): Gramian(modules, tasks, dot[i], samples[i]) for i, step in enumerate(found)}
 
     # -- arrays -----------------------------------------------------------------------------------------------------
 
