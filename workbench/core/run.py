@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +113,11 @@ class Run:
             digest.update(f"{file.relative_to(self.path)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
         return digest.hexdigest()[:32]
 
+    def sync(self) -> None:
+        """Bring the folder up to date before it is read; a converted foreign log is converted again when it grew."""
+
     def _files(self) -> list[Path]:
+        self.sync()
         patterns = ("run.json", "tables/*/part-*.parquet", "arrays/*/*.safetensors", "checkpoints/*")
         return sorted(file for pattern in patterns for file in self.path.glob(pattern))
 
@@ -140,6 +143,7 @@ class Run:
 
     def parts(self, table: str) -> list[Path]:
         """The readable Parquet parts of a table, oldest first."""
+        self.sync()
         with self._lock:
             files = sorted((self.path / "tables" / table).glob("part-*.parquet"))
             return [file for file in files if self._readable(file, table)]
@@ -289,11 +293,14 @@ class Run:
 
     def array_steps(self, name: str) -> list[int]:
         """The steps at which an array was recorded, in order."""
+        self.sync()
         files = (self.path / "arrays" / folder_name(name)).glob("step-*.safetensors")
         return sorted(int(file.stem.removeprefix("step-")) for file in files)
 
-    @cached_property
+    @property
     def array_names(self) -> tuple[str, ...]:
+        """Names under which arrays were recorded."""
+        self.sync()
         return tuple(
             sorted(unfolder_name(folder.name) for folder in (self.path / "arrays").glob("*") if folder.is_dir())
         )
@@ -308,6 +315,7 @@ class Run:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
+        self.sync()
         file = self.path / "arrays" / folder_name(name) / f"step-{step:08d}.safetensors"
         try:
             return load_file(file)
@@ -335,6 +343,7 @@ class Run:
 
     def checkpoints(self) -> dict[int, Path]:
         """Checkpoint files by step."""
+        self.sync()
         files = sorted((self.path / "checkpoints").glob("step-*.safetensors"))
         return {int(file.stem.removeprefix("step-")): file for file in files}
 

@@ -1,19 +1,26 @@
-"""Find and open runs."""
+"""Find and open runs: our own format and the logs of other programs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from workbench.core import Run
 from workbench.runs.collection import RunCollection
+from workbench.runs.foreign import cache_folder, convert
+from workbench.runs.format import Format
+from workbench.runs.formats import FORMATS, format_of, open_run
 from workbench.runs.samples import sample_runs
 
-__all__ = ["RunCollection", "open_run", "open_runs", "sample_runs"]
-
-
-def open_run(path: str | Path) -> Run:
-    """Open one run folder. Raises RunFormatError when it is none."""
-    return Run(path)
+__all__ = [
+    "FORMATS",
+    "Format",
+    "RunCollection",
+    "cache_folder",
+    "convert",
+    "format_of",
+    "open_run",
+    "open_runs",
+    "sample_runs",
+]
 
 
 def open_runs(folder: str | Path) -> RunCollection:

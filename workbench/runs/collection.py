@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from workbench.core import ConfigError, Problem, Run, RunFormatError
+from workbench.runs.formats import is_run, open_run
 
 #: How many folders deep runs are looked for.
 MAX_DEPTH = 4
@@ -17,8 +18,9 @@ MAX_DEPTH = 4
 class RunCollection:
     """The runs below a folder, by their path relative to it; reads only run.json files.
 
-    A folder that is itself a run is a collection of one, under its own name. Folders whose run.json cannot be read are
-    listed in :attr:`problems`.
+    Logs of other programs count as runs; they are read when their first table is asked for. A folder that is itself a
+    run is a collection of one, under its own name. Folders whose run.json cannot be read are listed in
+    :attr:`problems`.
 
     Raises:
         RunFormatError: the folder does not exist.
@@ -39,7 +41,8 @@ class RunCollection:
         for path in _run_folders(self.folder, MAX_DEPTH):
             key = path.relative_to(self.folder).as_posix() if path != self.folder else path.resolve().name
             try:
-                runs[key] = Run(path)
+                known = self._runs.get(key)
+                runs[key] = known if known is not None and known.source is not None else open_run(path)
             except RunFormatError as error:
                 problems.append(Problem(path, str(error)))
         self._runs = dict(sorted(runs.items()))
@@ -72,8 +75,8 @@ class RunCollection:
 
 
 def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
-    """Folders with a run.json, not looking inside a run."""
-    if (folder / "run.json").is_file():
+    """Folders that hold a run of any format, not looking inside a run."""
+    if is_run(folder):
         yield folder
         return
     if depth == 0:

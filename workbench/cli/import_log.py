@@ -1,0 +1,34 @@
+"""workbench import"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from workbench.core import ConfigError, RunFormatError
+from workbench.runs import FORMATS, convert, format_of
+
+
+@click.command("import")
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder to write.")
+@click.option("--overwrite", is_flag=True, help="Replace a run that is already there.")
+def command(source: Path, out: Path, overwrite: bool) -> None:
+    """Write a run folder from SOURCE, a log of another program.
+
+    \b
+    workbench import lightning_logs/version_0 --out runs/mine
+
+    The app and the notebook also open such logs directly; import them to keep, to share, or to add records.
+    """
+    found = format_of(source)
+    if found is None:
+        known = ", ".join(candidate.name for candidate in FORMATS)
+        raise RunFormatError(f"{source} is no log of a known format. Known: {known}.")
+    if (out / "run.json").exists() and not overwrite:
+        raise ConfigError(f"{out} already holds a run. Choose another folder, or pass --overwrite.")
+    problems = convert(source, found, out)
+    click.echo(f"{out}: read from {found.name}")
+    for problem in problems:
+        click.echo(f"Skipped: {problem}", err=True)

@@ -1,0 +1,73 @@
+"""The formats that can be opened, and how one is chosen for a path."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from workbench.core import Run, RunFormatError
+from workbench.runs import domainbed, lightning, tensorboard, transformers
+from workbench.runs.foreign import ForeignRun
+from workbench.runs.format import Format
+
+logger = logging.getLogger(__name__)
+
+#: Foreign formats, the more specific ones first.
+FORMATS: tuple[Format, ...] = (
+    domainbed.FORMAT,
+    transformers.FORMAT,
+    lightning.FORMAT,
+    tensorboard.FORMAT,
+)
+
+
+@cache
+def all_formats() -> tuple[Format, ...]:
+    """Our formats, then those that other packages publish as entry points ``workbench.readers`` (a Format each)."""
+    published = []
+    for point in entry_points(group="workbench.readers"):
+        found = point.load()
+        if isinstance(found, Format):
+            published.append(found)
+        else:
+            logger.warning("The entry point %s is no Format and was left out.", point.value)
+    return (*FORMATS, *published)
+
+
+def format_of(path: Path) -> Format | None:
+    """The foreign format of a file or folder; None when it is none that is known."""
+    for candidate in all_formats():
+        try:
+            if candidate.recognises(path):
+                return candidate
+        except OSError as error:
+            logger.debug("%s: %s", path, error)
+    return None
+
+
+def is_run(path: Path) -> bool:
+    """Whether a path can be opened as a run, by names and first bytes."""
+    return (path / "run.json").is_file() or format_of(path) is not None
+
+
+def open_run(path: str | Path) -> Run:
+    """Open one run: a run folder of ours, or a log of another program.
+
+    Raises:
+        RunFormatError: the path is neither (names the formats that are known).
+    """
+    place = Path(path)
+    if (place / "run.json").is_file():
+        return Run(place)
+    if not place.exists():
+        raise RunFormatError(f"{place} does not exist.")
+    found = format_of(place)
+    if found is None:
+        known = ", ".join(candidate.name for candidate in all_formats())
+        raise RunFormatError(
+            f"{place} is not a run: it has no run.json and is no log of a known format ({known}). "
+            "Give a run folder, or open the folder that holds several."
+        )
+    return ForeignRun(place, found)
