@@ -1,0 +1,135 @@
+"""How do the tasks' gradients meet in each part of the shared network? The cross-Gramian of one step.
+
+g_i^k is the gradient, on the shared parameters, of the mean loss of task i over mini-batch k; the K mini-batches are
+disjoint slices of the batch at hand. The result holds <g_i^k, g_j^l> for every module and every two (task, mini-batch):
+:class:`workbench.core.Gramian` makes unbiased inner products, cosines and intervals of it.
+
+The samples of a slice must not influence the others' losses if intervals are to mean what they say. BatchNorm in
+training mode breaks this slightly: the numbers are still the exact gradients of the slice means, but slices share the
+batch statistics.
+
+Sources: Yu et al. 2020, arXiv:2001.06782 (task gradients on shared parameters). Slices of one batch as the mini-batches
+of the U-statistic are our choice: they cost no more samples than the training step has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from torch import Tensor, nn
+
+from workbench.core import ConfigError, Gramian
+from workbench.diagnostics.rows import plain
+from workbench.diagnostics.rows.parts import Channels, Modules, Part, Shared, channel_groups, parameters, resolve
+from workbench.diagnostics.rows.slices import Slices, cut
+
+__all__ = ["Channels", "channel_groups", "measure", "measure_datasets", "resolve"]
+
+
+def measure(
+    losses: Mapping[str, Tensor],
+    shared: Shared,
+    *,
+    n_batches: int = 4,
+    modules: Modules | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+) -> Gramian:
+    """Gramian of the losses at hand. Their graph is kept, so training can still call ``backward`` on them.
+
+    Args:
+        losses: Task -> loss of every sample [B] (reduction='none'), graph attached; in nats, or the task's own unit.
+            Tasks may have batches of different sizes. With scalars nothing can be cut, so K = 1: there are no intervals
+            and no unbiased products, and ``samples`` is 0 (unknown).
+        shared: The network that the tasks share, or its parts: name -> module, parameters or :class:`Channels`.
+        n_batches: K, the number of mini-batches that the batch is cut into. Sample i goes to mini-batch i mod K.
+        modules: Names of submodules to tell apart, or group name -> names. By default every module that holds
+            parameters itself. Frozen parameters are left out.
+        weights: Task -> weight of every sample [B]; 0 where a sample has no label for the task. The samples are then
+            dealt so that every task's labelled ones are spread evenly.
+
+    Returns:
+        Products in float64, zero for a task that does not reach a module. NaN for a task whose gradient is not finite,
+        or whose mini-batch holds none of its samples.
+
+    Raises:
+        ConfigError: losses without a graph, of the wrong shape, or used after ``backward`` freed their graph; fewer
+            samples than mini-batches; unknown or overlapping modules.
+    """
+    parts = resolve(shared, modules)
+    slices = cut(losses, n_batches, weights)
+    wanted = parameters(parts)
+    rows = dict(zip(map(id, wanted), _autograd(slices, wanted), strict=True))
+    gramian = _gramian(parts, slices.tasks, slices.samples, rows)
+    gramian.dot[:, slices.empty] = np.nan
+    gramian.dot[:, :, :, slices.empty] = np.nan
+    return gramian
+
+
+def measure_datasets(
+    losses: Mapping[str, Sequence[Tensor] | Callable[[int], Tensor]],
+    shared: Shared,
+    *,
+    n_batches: int = 4,
+    modules: Modules | None = None,
+) -> Gramian:
+    """Gramian of tasks that each have their own inputs, one loss per (task, mini-batch).
+
+    Args:
+        losses: Task -> K losses (scalars or [B]; the gradient of the mean is taken), or a function from the
+            mini-batch's number 0..K-1 to such a loss, called once for each, so that only one graph is alive at a time.
+            Mini-batches must be disjoint.
+        n_batches: K for tasks given as functions.
+    """
+    parts = resolve(shared, modules)
+    tasks = tuple(losses)
+    wanted = parameters(parts)
+    sizes = {n_batches if callable(given) else len(given) for given in losses.values()}
+    if len(sizes) != 1 or 0 in sizes:
+        raise ConfigError(f"Every task needs the same number of mini-batches, at least 1; got {sorted(sizes)}.")
+    (size,) = sizes
+    samples = np.zeros((len(tasks), size), dtype=np.int64)
+    found: list[Tensor | None] = [None] * len(wanted)
+    for i, task in enumerate(tasks):
+        for k in range(size):
+            given = losses[task]
+            one = cut({task: given(k) if callable(given) else given[k]}, 1)
+            samples[i, k] = one.samples[0, 0]
+            for p, row in enumerate(_autograd(one, wanted)):
+                if row is None:
+                    continue
+                if found[p] is None:
+                    found[p] = row.new_zeros((len(tasks) * size, *row.shape[1:]))
+                found[p][i * size + k] = row[0]  # type: ignore[index]
+    return _gramian(parts, tasks, samples, dict(zip(map(id, wanted), found, strict=True)))
+
+
+def _autograd(slices: Slices, wanted: list[nn.Parameter]) -> list[Tensor | None]:
+    """Plain rows, with autograd's message about a freed or changed graph turned into the remedy."""
+    try:
+        return plain.rows(slices, wanted)
+    except RuntimeError as error:
+        text = str(error)
+        if "second time" in text:
+            raise ConfigError(
+                "The graph of the losses is gone: backward() was called before. Measure before backward()."
+            ) from None
+        if "modified by an inplace operation" in text:
+            raise ConfigError(
+                "Weights or activations changed since the losses were computed. Measure before optimizer.step()."
+            ) from None
+        raise
+
+
+def _gramian(
+    parts: tuple[Part, ...], tasks: tuple[str, ...], samples: np.ndarray, rows: Mapping[int, Tensor | None]
+) -> Gramian:
+    n_rows = samples.size
+    dot = np.zeros((len(parts), n_rows, n_rows))
+    for m, part in enumerate(parts):
+        for piece in part.pieces:
+            found = rows[id(piece.parameter)]
+            if found is not None:
+                dot[m] += plain.products(piece.of(found)).cpu().numpy()
+    shape = (len(parts), *samples.shape, *samples.shape)
+    return Gramian(tuple(part.name for part in parts), tasks, dot.reshape(shape), samples)

@@ -1,0 +1,1 @@
+"""Rows of the task Jacobian: the gradient of every (task, mini-batch) on every part of the shared network."""
