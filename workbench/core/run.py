@@ -53,7 +53,7 @@ class Run:
         self._lock = threading.RLock()
         self._problems: dict[Path, Problem] = {}
         self._checked: dict[Path, tuple[tuple[int, int], bool]] = {}
-        self.info = self._read_info()
+        self._info = self._read_info()
 
     def _read_info(self) -> RunInfo:
         file = self.path / "run.json"
@@ -71,8 +71,18 @@ class Run:
         return f"Run({self.name!r}, tables: {', '.join(self.tables) or 'none'})"
 
     @property
+    def info(self) -> RunInfo:
+        """The run's description."""
+        return self._info
+
+    @property
+    def listed(self) -> RunInfo:
+        """What a list of runs shows: the description as far as it is known without reading a foreign log."""
+        return self._info
+
+    @property
     def name(self) -> str:
-        return self.info.name
+        return self.listed.name
 
     @property
     def task_names(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from workbench.core import ConfigError, Problem, Run, RunFormatError
 from workbench.runs.formats import is_run, open_run
+from workbench.runs.tables import SUFFIXES
 
 #: How many folders deep runs are looked for.
 MAX_DEPTH = 4
@@ -70,22 +71,25 @@ class RunCollection:
     def frame(self) -> pd.DataFrame:
         """One row a run: key, name, question, recipe, method, seed, status, created."""
         columns = ("name", "question", "recipe", "method", "seed", "status", "created")
-        rows = [{"run": key} | {column: getattr(run.info, column) for column in columns} for key, run in self.items()]
+        rows = [{"run": key} | {column: getattr(run.listed, column) for column in columns} for key, run in self.items()]
         return pd.DataFrame(rows, columns=["run", *columns])
 
 
 def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
-    """Folders that hold a run of any format, not looking inside a run."""
+    """Folders and tables that are a run of any format, not looking inside a run."""
     if is_run(folder):
         yield folder
         return
     if depth == 0:
         return
     try:
-        children = sorted(
-            entry.path for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")
-        )
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except PermissionError:
         return
-    for child in children:
-        yield from _run_folders(Path(child), depth - 1)
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _run_folders(Path(entry.path), depth - 1)
+        elif Path(entry.name).suffix.lower() in SUFFIXES and is_run(Path(entry.path)):
+            yield Path(entry.path)

@@ -29,7 +29,7 @@ class ForeignRun(Run):
     """A :class:`Run` over a log of another program.
 
     The tables are made in the user's cache folder (``WORKBENCH_CACHE_DIR`` overrides it); the log is never written to.
-    Before the first table is asked for, ``info`` only says where the run comes from.
+    Until its description or a table is asked for, only ``listed`` is known: where the run comes from.
     """
 
     def __init__(self, source: str | Path, log_format: Format) -> None:
@@ -45,6 +45,12 @@ class ForeignRun(Run):
         assert self.source is not None
         return RunInfo(name=self.source.name, question=f"Read from {self.format.name}.")
 
+    @property
+    def info(self) -> RunInfo:
+        """The run's description, after reading the log."""
+        self.sync()
+        return self._info
+
     def sync(self) -> None:
         """Convert the log unless the conversion in the cache is of its present state."""
         assert self.source is not None
@@ -57,7 +63,7 @@ class ForeignRun(Run):
             self._looked = time.monotonic()
             if self.path != target:
                 self.path = target
-                self.info = self._read_info()
+                self._info = self._read_info()
                 self._read_problems = _load_problems(target)
 
     @property

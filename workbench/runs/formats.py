@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from workbench.core import Run, RunFormatError
-from workbench.runs import domainbed, lightning, tensorboard, transformers
+from workbench.runs import domainbed, lightning, tables, tensorboard, transformers
 from workbench.runs.foreign import ForeignRun
 from workbench.runs.format import Format
 
@@ -20,6 +20,7 @@ FORMATS: tuple[Format, ...] = (
     transformers.FORMAT,
     lightning.FORMAT,
     tensorboard.FORMAT,
+    tables.FORMAT,
 )
 
 

@@ -1,0 +1,259 @@
+"""A CSV, JSONL or Parquet table of scalars, predictions or labels, from anywhere.
+
+Roles of the columns come from a file ``<table>.columns.toml`` beside the table where there is one, else they are
+guessed from the names, and the guess is written into the run's notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from workbench.core import Attribute, Dataset, Problem, RunFormatError, RunWriter, Task
+from workbench.core.schema import RESERVED_SAMPLE_COLUMNS
+from workbench.runs.columns import Mapped, guess, read_mapping
+from workbench.runs.format import Format
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+#: Numeric attributes with more distinct values than this are continuous.
+MOST_LEVELS = 20
+
+
+def recognises(path: Path) -> bool:
+    if not path.is_file() or path.suffix.lower() not in SUFFIXES or path.match("tables/*/part-*.parquet"):
+        return False
+    try:
+        return mapping_of(path) is not None
+    except RunFormatError:
+        return mapping_file(path).is_file()
+
+
+def mapping_file(path: Path) -> Path:
+    return path.with_name(path.name + ".columns.toml")
+
+
+def sources(path: Path) -> list[Path]:
+    return [file for file in (path, mapping_file(path)) if file.is_file()]
+
+
+def mapping_of(path: Path) -> Mapped | None:
+    """How a table would be read: the mapping beside it, or the guess from its first rows. None: it cannot be told."""
+    head = _head(path)
+    if mapping_file(path).is_file():
+        return read_mapping(mapping_file(path), list(head.columns))
+    return guess(list(head.columns), list(head.select_dtypes("number").columns))
+
+
+def read(path: Path, writer: RunWriter) -> list[Problem]:
+    """Fill the table that the mapping names.
+
+    Raises:
+        RunFormatError: the file is no table, or its columns do not tell what it holds.
+    """
+    mapped = mapping_of(path)
+    if mapped is None:
+        names = ", ".join(_head(path).columns)
+        raise RunFormatError(
+            f"{path}: the columns ({names}) do not tell what the table holds. "
+            f'Say it in {mapping_file(path).name}: table = "predictions" and a section [columns].'
+        )
+    frame = _whole(path)
+    notes = (str(mapped),)
+    fill: Callable[[pd.DataFrame, Mapped, RunWriter, Path], list[Problem]]
+    fill = {"scalars": _scalars, "predictions": _predictions, "label_counts": _label_counts}[mapped.kind]
+    problems = fill(frame, mapped, writer, path)
+    writer.update(notes=(*writer.info.notes, *notes))
+    return problems
+
+
+def _head(path: Path) -> pd.DataFrame:
+    return _load(path, rows=200)
+
+
+def _whole(path: Path) -> pd.DataFrame:
+    return _load(path, rows=None)
+
+
+def _load(path: Path, rows: int | None) -> pd.DataFrame:
+    frame = _parse(path, rows)
+    return frame.set_axis([str(name) for name in frame.columns], axis=1)
+
+
+def _parse(path: Path, rows: int | None) -> pd.DataFrame:
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".parquet":
+            if rows is None:
+                return pd.read_parquet(path)
+            file = pq.ParquetFile(path)
+            return next(file.iter_batches(batch_size=rows)).to_pandas() if file.metadata.num_rows else pd.DataFrame()
+        if suffix == ".jsonl":
+            return pd.read_json(path, lines=True, nrows=rows, encoding_errors="replace")
+        separator = "\t" if suffix == ".tsv" else ","
+        return pd.read_csv(
+            path, sep=separator, nrows=rows, encoding_errors="replace", on_bad_lines="skip", low_memory=False
+        )
+    except (ValueError, pa.ArrowInvalid, pd.errors.ParserError, OSError, OverflowError) as error:
+        raise RunFormatError(f"{path} is not a readable {suffix[1:]} table ({str(error).splitlines()[0]}).") from None
+
+
+def _integers(column: pd.Series) -> np.ndarray | None:
+    """The column as int64, or None when it holds anything but whole numbers."""
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(float)
+    whole = np.isfinite(numbers).all() and (numbers == np.round(numbers)).all() and (np.abs(numbers) < 2**53).all()
+    return numbers.astype(np.int64) if whole else None
+
+
+def _steps(frame: pd.DataFrame, mapped: Mapped, path: Path) -> tuple[np.ndarray, list[Problem]]:
+    if "step" not in mapped.columns:
+        return np.zeros(len(frame), np.int64), []
+    steps = _integers(frame[mapped.columns["step"]])
+    if steps is not None:
+        return steps, []
+    problem = Problem(
+        path, f"column '{mapped.columns['step']}' holds other things than whole numbers; rows are numbered"
+    )
+    return np.arange(len(frame)), [problem]
+
+
+def _numbers(frame: pd.DataFrame, mapped: Mapped, role: str) -> Any:
+    if role not in mapped.columns:
+        return np.nan
+    return pd.to_numeric(frame[mapped.columns[role]], errors="coerce").to_numpy(float)
+
+
+def _scalars(frame: pd.DataFrame, mapped: Mapped, writer: RunWriter, path: Path) -> list[Problem]:
+    steps, problems = _steps(frame, mapped, path)
+    wall_time = _numbers(frame, mapped, "wall_time") if "wall_time" in mapped.columns else path.stat().st_mtime
+    if "tag" in mapped.columns:
+        tags = frame[mapped.columns["tag"]].astype(str).to_numpy(object)
+        values = _numbers(frame, mapped, "value")
+        writer.write("scalars", {"step": steps, "tag": tags, "value": values, "wall_time": wall_time})
+        return problems
+    for tag in mapped.rest:
+        values = pd.to_numeric(frame[tag], errors="coerce").to_numpy(float)
+        kept = frame[tag].notna().to_numpy()
+        times = wall_time[kept] if isinstance(wall_time, np.ndarray) else wall_time
+        writer.write("scalars", {"step": steps[kept], "tag": str(tag), "value": values[kept], "wall_time": times})
+    return problems
+
+
+def _codes(column: pd.Series, levels: list[str]) -> np.ndarray:
+    return pd.Categorical(column.astype(str), categories=levels).codes.astype(np.int64)
+
+
+def _predictions(frame: pd.DataFrame, mapped: Mapped, writer: RunWriter, path: Path) -> list[Problem]:
+    column = mapped.columns
+    used = frame[[column["target"], column["prediction"]]]
+    complete = used.notna().all(axis=1).to_numpy()
+    problems = []
+    if not complete.all():
+        problems.append(Problem(path, f"{int((~complete).sum())} row(s) without target or prediction were skipped"))
+        frame = frame[complete].reset_index(drop=True)
+    steps, more = _steps(frame, mapped, path)
+    problems += more
+    samples = _sample_ids(frame, mapped)
+    tasks = frame[column["task"]].astype(str) if "task" in column else pd.Series("label", index=frame.index)
+    declared, targets, predicted = [], {}, np.full(len(frame), np.nan)
+    for task in pd.unique(tasks):
+        rows = (tasks == task).to_numpy()
+        kind, classes, target, prediction = _outcomes(frame[column["target"]][rows], frame[column["prediction"]][rows])
+        declared.append(Task(str(task), kind, classes))
+        full = np.full(len(frame), np.nan)
+        full[rows] = target
+        targets[f"target_{task}"] = full
+        predicted[rows] = prediction
+    columns: dict[str, Any] = {
+        "step": steps,
+        "sample": samples,
+        "task": tasks.to_numpy(object),
+        "prediction": predicted,
+    }
+    columns |= {role: _numbers(frame, mapped, role) for role in ("confidence", "loss")}
+    writer.write("predictions", columns)
+    attributes, values = _attributes(frame, mapped)
+    described = pd.DataFrame({"sample": samples} | targets | values)
+    for role in ("dataset", "domain", "split"):
+        described[role] = frame[column[role]].astype(str).to_numpy() if role in column else ""
+    writer.samples(described.groupby("sample", sort=False).first().reset_index())
+    domains = sorted(set(described["domain"]) - {""})
+    datasets = sorted(set(described["dataset"]) - {""})
+    writer.update(tasks=declared, attributes=attributes, domains=domains, datasets=datasets)
+    return problems
+
+
+def _sample_ids(frame: pd.DataFrame, mapped: Mapped) -> np.ndarray:
+    if "sample" not in mapped.columns:
+        return np.arange(len(frame))
+    column = frame[mapped.columns["sample"]]
+    numbers = _integers(column)
+    return pd.factorize(column)[0].astype(np.int64) if numbers is None else numbers
+
+
+def _outcomes(target: pd.Series, prediction: pd.Series) -> tuple[Any, tuple[str, ...], np.ndarray, np.ndarray]:
+    """Kind of the task, its classes, and both columns as numbers: class codes, or the values of a regression."""
+    numeric = pd.api.types.is_float_dtype(target) and _integers(target) is None
+    if numeric:
+        return "regression", (), target.to_numpy(float), pd.to_numeric(prediction, errors="coerce").to_numpy(float)
+    whole_target, whole_prediction = _integers(target), _integers(prediction)
+    if (
+        whole_target is not None
+        and whole_prediction is not None
+        and min(whole_target.min(), whole_prediction.min()) >= 0
+    ):
+        top = int(max(whole_target.max(), whole_prediction.max()))
+        classes = tuple(str(number) for number in range(top + 1)) if top < 10_000 else ()
+        return "classification", classes, whole_target.astype(float), whole_prediction.astype(float)
+    levels = sorted({*target.astype(str), *prediction.astype(str)})
+    return (
+        "classification",
+        tuple(levels),
+        _codes(target, levels).astype(float),
+        _codes(prediction, levels).astype(float),
+    )
+
+
+def _attributes(frame: pd.DataFrame, mapped: Mapped) -> tuple[list[Attribute], dict[str, np.ndarray]]:
+    declared, values = [], {}
+    for name in mapped.rest:
+        column = frame[name]
+        safe = f"{name}_" if name in RESERVED_SAMPLE_COLUMNS or name.startswith("target_") else str(name)
+        distinct = column.nunique(dropna=True)
+        if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column) and distinct > MOST_LEVELS:
+            declared.append(Attribute(safe, "continuous"))
+            values[safe] = column.to_numpy(float)
+        elif distinct <= max(MOST_LEVELS, len(frame) // 20):
+            text = column.astype("string").fillna("unknown").astype(str)
+            declared.append(Attribute(safe, "categorical", tuple(sorted(text.unique()))))
+            values[safe] = text.to_numpy(object)
+    return declared, values
+
+
+def _label_counts(frame: pd.DataFrame, mapped: Mapped, writer: RunWriter, path: Path) -> list[Problem]:
+    column = mapped.columns
+    datasets = frame[column["dataset"]].astype(str)
+    labels = frame[column["label"]].astype(str)
+    regions = _integers(frame[column["region"]]) if "region" in column else None
+    writer.write(
+        "label_counts",
+        {
+            "dataset": datasets.to_numpy(object),
+            "sample": _sample_ids(frame, mapped),
+            "region": np.zeros(len(frame), np.int64) if regions is None else regions,
+            "label": labels.to_numpy(object),
+            "weight": _numbers(frame, mapped, "weight") if "weight" in column else 1.0,
+            "source": frame[column["source"]].astype(str).to_numpy(object) if "source" in column else "truth",
+        },
+    )
+    known = [Dataset(name, tuple(sorted(labels[datasets == name].unique()))) for name in pd.unique(datasets)]
+    writer.update(datasets=known)
+    return []
+
+
+FORMAT = Format("table", "table of scalars, predictions or labels", recognises, sources, read)
