@@ -1,0 +1,202 @@
+"""Checkpoints of any training: names, shapes, norms, and what changed between two of them. Nothing in them is executed.
+
+Safetensors files (also sharded ones) are read as they are. PyTorch files (.ckpt, .pt, .pth, .bin) are opened with
+``weights_only=True``; one that needs more than tensors and plain containers is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.core import RunFormatError
+
+TORCH_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
+#: Keys under which trainers keep the model inside a checkpoint, in order of preference.
+_MODEL_KEYS = ("state_dict", "model_state_dict", "model", "model_dict", "network", "module")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of a checkpoint, loaded one at a time.
+
+    Attributes:
+        shapes: Tensor name -> shape.
+        load: Tensor name -> array; bfloat16 becomes float32.
+        other: Names of what else the file holds (optimizer state, step…).
+    """
+
+    path: Path
+    shapes: Mapping[str, tuple[int, ...]]
+    load: Callable[[str], np.ndarray]
+    other: tuple[str, ...] = ()
+
+    def frame(self) -> pd.DataFrame:
+        """One row a tensor: name, shape, parameters, norm (Euclidean), and whether all entries are finite."""
+        rows = []
+        for name, shape in self.shapes.items():
+            values = _flat(self.load(name))
+            norm = float(np.linalg.norm(values))
+            finite = bool(np.isfinite(values).all())
+            rows.append((name, "×".join(map(str, shape)) or "scalar", int(np.prod(shape)), norm, finite))
+        return pd.DataFrame(rows, columns=["tensor", "shape", "parameters", "norm", "finite"])
+
+
+def find_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints below a folder: files, and index files for sharded ones (their shards are not listed again)."""
+    indices = sorted(folder.rglob("*.safetensors.index.json"))
+    shards = {index.parent / name for index in indices for name in _weight_map(index).values()}
+    files = [
+        *folder.rglob("*.safetensors"),
+        *(file for suffix in TORCH_SUFFIXES for file in folder.rglob(f"*{suffix}")),
+    ]
+    arrays = folder / "arrays"
+    return indices + sorted(file for file in files if file not in shards and arrays not in file.parents)
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Open a checkpoint file, or a folder that holds exactly one.
+
+    Raises:
+        RunFormatError: no checkpoint, a damaged one, or one that would have to run code to be opened.
+    """
+    file = Path(path)
+    if file.is_dir():
+        found = find_checkpoints(file)
+        if len(found) != 1:
+            raise RunFormatError(f"{file} holds {len(found)} checkpoints; name one of them.")
+        file = found[0]
+    if file.name.endswith(".safetensors.index.json"):
+        weights = _weight_map(file)
+        return _safetensors(file, [file.parent / name for name in sorted(set(weights.values()))])
+    if file.suffix == ".safetensors":
+        return _safetensors(file, [file])
+    if file.suffix in TORCH_SUFFIXES:
+        return _torch(file)
+    raise RunFormatError(f"{file} is no checkpoint: expected .safetensors or {', '.join(TORCH_SUFFIXES)}.")
+
+
+def changes(before: Checkpoint, after: Checkpoint) -> pd.DataFrame:
+    """What changed, one row a tensor in the order of ``after``.
+
+    ``relative_change`` is |after - before| / |before|; ``cosine`` is that of the two flattened tensors. Both are NaN
+    for tensors that are in one checkpoint only or whose shapes differ, as ``status`` says.
+    """
+    rows = []
+    for name in [*after.shapes, *(name for name in before.shapes if name not in after.shapes)]:
+        old, new = before.shapes.get(name), after.shapes.get(name)
+        relative = cosine = np.nan
+        if old is None or new is None:
+            status = "added" if old is None else "removed"
+        elif old != new:
+            status = f"shape changed from {old} to {new}"
+        else:
+            first, second = _flat(before.load(name)), _flat(after.load(name))
+            size, other = float(np.linalg.norm(first)), float(np.linalg.norm(second))
+            relative = float(np.linalg.norm(second - first)) / size if size > 0 else np.nan
+            cosine = float(first @ second) / (size * other) if size > 0 and other > 0 else np.nan
+            status = "same" if np.array_equal(first, second, equal_nan=True) else "changed"
+        rows.append((name, status, int(np.prod(new or old or ())), relative, cosine))
+    return pd.DataFrame(rows, columns=["tensor", "status", "parameters", "relative_change", "cosine"])
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float64).ravel()
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    try:
+        weights = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        names = {str(key): str(value) for key, value in weights.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise RunFormatError(f"{index} is not an index of safetensors shards ({error}).") from None
+    outside = [name for name in names.values() if Path(name).name != name]
+    if outside:
+        raise RunFormatError(f"{index} names the shard '{outside[0]}' outside its own folder; refused.")
+    return names
+
+
+def _safetensors(path: Path, files: list[Path]) -> Checkpoint:
+    shapes: dict[str, tuple[int, ...]] = {}
+    home: dict[str, Path] = {}
+    with ExitStack() as stack:
+        for file in files:
+            tensors = stack.enter_context(_opened(file))
+            for name in tensors.keys():  # noqa: SIM118  # safe_open is not a mapping
+                shapes[name] = tuple(tensors.get_slice(name).get_shape())
+                home[name] = file
+
+    def load(name: str) -> np.ndarray:
+        with _opened(home[name]) as tensors:
+            if tensors.get_slice(name).get_dtype() == "BF16":
+                return _bfloat16(home[name], name)
+            return np.asarray(tensors.get_tensor(name))
+
+    return Checkpoint(path, shapes, load)
+
+
+def _opened(file: Path) -> Any:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(file, framework="numpy")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RunFormatError(f"{file} is not a readable safetensors file ({error}).") from None
+
+
+def _bfloat16(file: Path, name: str) -> np.ndarray:
+    """numpy has no bfloat16: the 16 bits are the upper half of a float32."""
+    data = file.read_bytes()
+    header_size = int.from_bytes(data[:8], "little")
+    entry = json.loads(data[8 : 8 + header_size])[name]
+    begin, end = (8 + header_size + offset for offset in entry["data_offsets"])
+    upper = np.frombuffer(data[begin:end], "<u2").astype(np.uint32) << 16
+    return upper.view(np.float32).reshape(entry["shape"])
+
+
+def _torch(file: Path) -> Checkpoint:
+    import pickle
+
+    import torch
+
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise RunFormatError(
+            f"{file} was not opened: it holds more than tensors and plain values, and opening it could run code "
+            f"({reason}). If you trust it, convert it where it was made: "
+            "safetensors.torch.save_file(model.state_dict(), 'model.safetensors')."
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RunFormatError(f"{file} is not a readable PyTorch checkpoint ({first_line}).") from None
+    inner = next((content[key] for key in _MODEL_KEYS if isinstance(content, dict) and key in content), content)
+    tensors = dict(_tensors(inner))
+    if not tensors:
+        raise RunFormatError(f"{file} holds no tensors.")
+    other = tuple(str(key) for key in content if content[key] is not inner) if inner is not content else ()
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    return Checkpoint(file, shapes, lambda name: tensors[name].float().numpy(), other)
+
+
+def _tensors(item: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dense tensors in nested dicts and lists, with dotted names."""
+    import torch
+
+    if isinstance(item, torch.Tensor):
+        if not item.is_complex() and item.layout == torch.strided and not item.is_quantized:
+            yield prefix, item.detach()
+    elif isinstance(item, Mapping):
+        for key, value in item.items():
+            yield from _tensors(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(item, (list, tuple)):
+        for place, value in enumerate(item):
+            yield from _tensors(value, f"{prefix}.{place}" if prefix else str(place))
