@@ -1,0 +1,92 @@
+"""Who is the model wrong about?
+
+Samples are grouped by their attributes (factors), alone, in pairs and in triples. Each group has an accuracy with its
+95 % interval (Wilson's) and is compared with all other samples by Fisher's exact test; tasks without right-or-wrong
+answers use the mean of their loss instead, with normal intervals and Welch's test.
+
+**How to read it.** A dot is a group, the line through it the interval. Filled dots differ from the rest after
+correction for the number of tests (Benjamini and Hochberg: of the groups that are called different, 5 % are expected
+not to be). Groups of one or two factors and the joint effects of two factors share one correction; groups of three
+factors have their own. Groups of fewer than 20 samples are shown but not tested.
+
+**Joint effects.** Two factors together are compared with what each costs alone: value with both − value with the first
+only − value with the second only + value with neither. Below 0 the pair hurts more than the sum of its parts. This sum
+is taken on the scale of the metric, so a pair that meets the floor of 0 % or the ceiling of 100 % can look better or
+worse than it is.
+
+**When it misleads.** The worst of many small groups always looks bad: even when all groups are alike, the gap between
+the best and the worst of 8 groups of 50 samples with accuracy 80 % exceeds 24 points in 5 % of cases. The grey band
+shows how far chance alone goes. A factor that occurs together with another one borrows its gap: compare the pair.
+Accuracy on samples that were trained on hides gaps; a held-out split is used when there is one.
+
+Sources: Wilson 1927; Fisher 1935; Benjamini and Hochberg 1995; Newcombe 1998 (difference from the rest); Price and
+Bonett 2004 (joint effects). The thresholds of the verdicts (10 points: problem; 2 points: too small to act on) are our
+choice.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from workbench.lenses.base import Lens, View
+from workbench.lenses.bias import figures, pair_figures
+from workbench.lenses.bias.statistics import Bias, statistics
+from workbench.lenses.bias.verdicts import verdicts
+
+
+def tables(stats: Bias) -> dict[str, pd.DataFrame]:
+    """The numbers behind the figures."""
+    return {
+        "Groups": stats.groups,
+        "Gap of each factor against chance": stats.spread,
+        "Joint effects of two factors": stats.interactions,
+        "Over training": stats.history,
+    }
+
+
+LENS = Lens(
+    slug="bias",
+    title="Who is the model wrong about?",
+    doc=__doc__ or "",
+    needs=("predictions", "samples"),
+    statistics=statistics,
+    verdicts=verdicts,
+    views=(
+        View(
+            "groups",
+            "Groups",
+            figures.groups,
+            "A dot is a group with its 95 % interval, the most harmed first; filled dots differ from all other "
+            "samples. Decide which group to look at first.",
+        ),
+        View(
+            "factors",
+            "Gap against chance",
+            figures.factors,
+            "The best and the worst level of each factor over the gap that chance alone stays within. "
+            "Decide which factors matter at all.",
+        ),
+        View(
+            "pairs",
+            "Pairs of factors",
+            pair_figures.pairs,
+            "Each cell is a group that two factors form, the last row and column one factor alone; grey numbers have "
+            "too few samples. Decide whether a gap belongs to one factor or to the pair.",
+        ),
+        View(
+            "interaction",
+            "Joint effects",
+            pair_figures.interaction,
+            "The diamond is what the two factors would cost if their costs added up, the dot what they cost together. "
+            "Decide whether mending one factor alone can help.",
+        ),
+        View(
+            "training",
+            "Over training",
+            figures.training,
+            "Each line is a group over the recorded steps. Decide when the gap opens and whether longer training "
+            "closes it.",
+        ),
+    ),
+    tables=tables,
+)

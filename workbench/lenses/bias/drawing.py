@@ -1,0 +1,103 @@
+"""Parts that several figures of the bias lens share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from workbench.lenses.bias.statistics import Bias
+from workbench.lenses.bias.words import count, range_text, value_text
+from workbench.lenses.palette import UNKNOWN
+
+#: Colour and marker of a group by what is known about it.
+STATES = {
+    "worse than the rest": ("#D55E00", "circle"),
+    "better than the rest": ("#0072B2", "diamond"),
+    "no difference shown": (UNKNOWN, "circle-open"),
+    "too few samples to test": (UNKNOWN, "x-thin-open"),
+}
+ROW_HEIGHT = 30
+
+
+def dots(stats: Bias, rows: pd.DataFrame, labels: list[str], name: str, colour: str, symbol: str) -> go.Scatter:
+    value = rows["value"].to_numpy()
+    return go.Scatter(
+        x=value,
+        y=labels,
+        mode="markers",
+        name=name,
+        marker={"color": colour, "symbol": symbol, "size": 11, "line": {"width": 2, "color": colour}},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": rows["high"].to_numpy() - value,
+            "arrayminus": value - rows["low"].to_numpy(),
+            "color": colour,
+            "thickness": 2,
+            "width": 0,
+        },
+        customdata=[_hover(stats, row) for _, row in rows.iterrows()],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+
+
+def _hover(stats: Bias, row: pd.Series) -> str:
+    lines = [
+        f"<b>{row['group']}</b>",
+        f"{metric_name(stats)} {value_text(row['value'], stats.proportion)} "
+        f"(95 % interval {range_text(row['low'], row['high'], stats.proportion)})",
+        f"{count(row['n'])} samples",
+        f"all other samples: {value_text(row['rest'], stats.proportion)}",
+    ]
+    if row["tested"]:
+        lines.append(f"corrected p = {row['q']:.2g}")
+    return "<br>".join(lines)
+
+
+def overall_line(figure: go.Figure, stats: Bias) -> None:
+    figure.add_vline(x=stats.overall, line={"color": UNKNOWN, "width": 1.5, "dash": "dot"})
+    figure.add_annotation(
+        x=stats.overall,
+        y=1,
+        yref="paper",
+        yanchor="bottom",
+        text=f"all samples {value_text(stats.overall, stats.proportion)}",
+        showarrow=False,
+    )
+
+
+def rows_layout(
+    figure: go.Figure, stats: Bias, labels: list[str], title: str, row_height: int = ROW_HEIGHT
+) -> go.Figure:
+    return figure.update_layout(
+        title=title,
+        xaxis={"title": metric_name(stats), "zeroline": False} | percent_ticks(stats),
+        yaxis={
+            "categoryorder": "array",
+            "categoryarray": labels,
+            "range": [len(labels) - 0.4, -0.6],
+            "automargin": True,
+            "showgrid": False,
+            "title": "",
+        },
+        height=190 + row_height * len(labels),
+        legend={"orientation": "h", "y": -70 / (30 + row_height * len(labels)), "yanchor": "top", "x": 0},
+        bargap=0.3,
+    )
+
+
+def metric_name(stats: Bias) -> str:
+    return "accuracy" if stats.proportion else "mean loss"
+
+
+def percent_ticks(stats: Bias) -> dict[str, Any]:
+    return {"tickformat": ".0%"} if stats.proportion else {}
+
+
+def empty(reason: str) -> go.Figure:
+    """A figure that says why it is empty."""
+    figure = go.Figure()
+    figure.add_annotation(text=reason, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
+    return figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False}, height=240)

@@ -1,0 +1,67 @@
+"""Numbers of the bias lens as words, alike in sentences and figures."""
+
+from __future__ import annotations
+
+import math
+from typing import SupportsInt
+
+
+def percent(share: float) -> str:
+    """A share with its unit: whole percent, one decimal within 5 points of 0 or 100."""
+    return f"{_digits(100 * share)} %"
+
+
+def percent_range(low: float, high: float) -> str:
+    """A 95 % interval of a share, e.g. "36–46 %"."""
+    return f"{_digits(100 * low)}–{_digits(100 * high)} %"
+
+
+def _digits(value: float) -> str:
+    if math.isnan(value):
+        return "?"
+    return f"{value:.0f}" if 5 <= value <= 95 or value in (0, 100) else f"{value:.1f}"
+
+
+def points(difference: float) -> str:
+    """The size of a difference of shares in percentage points."""
+    value = f"{abs(100 * difference):.2g}" if abs(difference) < 0.0995 else f"{abs(100 * difference):.0f}"
+    return f"{value} point" if value == "1" else f"{value} points"
+
+
+def points_range(low: float, high: float) -> str:
+    """The interval of the size of a difference of shares: limits given with their sign, shown from small to large."""
+    ends = sorted((100 * low, 100 * high), key=abs) if low * high > 0 else [100 * low, 100 * high]
+    shown = [abs(end) if low * high > 0 else end for end in ends]
+    return (
+        f"{shown[0]:.2g} to {shown[1]:.2g} points"
+        if max(map(abs, shown)) < 10
+        else (f"{shown[0]:.0f} to {shown[1]:.0f} points")
+    )
+
+
+def value_text(value: float, proportion: bool) -> str:
+    """A group's accuracy or loss."""
+    return percent(value) if proportion else f"{value:.3g}"
+
+
+def range_text(low: float, high: float, proportion: bool) -> str:
+    """A group's 95 % interval."""
+    return percent_range(low, high) if proportion else f"{low:.3g}–{high:.3g}"
+
+
+def difference_text(difference: float, proportion: bool) -> str:
+    """The size of a difference of accuracies or losses."""
+    return points(difference) if proportion else f"{abs(difference):.2g}"
+
+
+def difference_range(low: float, high: float, proportion: bool) -> str:
+    """The interval of the size of a difference of accuracies or losses."""
+    if proportion:
+        return points_range(low, high)
+    ends = sorted((abs(low), abs(high))) if low * high > 0 else [low, high]
+    return f"{ends[0]:.2g} to {ends[1]:.2g}"
+
+
+def count(n: SupportsInt) -> str:
+    """A number of samples with thin spaces between thousands."""
+    return f"{int(n):,}".replace(",", "\u202f")
