@@ -1,0 +1,131 @@
+"""Which folder and which run are being looked at: pickers in the sidebar, mirrored in the address."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from workbench.cli.app import FOLDERS_VARIABLE
+from workbench.core import Run, RunFormatError
+from workbench.runs import RunCollection, open_runs, sample_runs
+
+SAMPLES = "Sample runs"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the sidebar says: a folder, one of its runs (None in an empty folder), and perhaps a second one."""
+
+    folder: str
+    runs: RunCollection
+    run: Run | None
+    key: str | None
+    other: Run | None
+    other_key: str | None
+
+
+def folders() -> dict[str, Path]:
+    """The folders the app was started on, by a short name; the sample runs last. Nothing outside them is ever read."""
+    found: dict[str, Path] = {}
+    for text in json.loads(os.environ.get(FOLDERS_VARIABLE, "[]")):
+        path = Path(text)
+        name = path.name or str(path)
+        found[name if name not in found else str(path)] = path
+    try:
+        samples = sample_runs()
+    except RunFormatError:
+        return found
+    return found if samples in found.values() else found | {SAMPLES: samples}
+
+
+@st.cache_resource(ttl=5, max_entries=16, show_spinner=False)
+def collection(folder: Path) -> RunCollection:
+    """The runs of a folder, looked up again after a few seconds."""
+    return open_runs(folder)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _opened(path: Path, fingerprint: str) -> Run:
+    return Run(path)
+
+
+def opened(run: Run) -> Run:
+    """The run as it is on disk now; the same object as long as nothing changed."""
+    fresh = Run(run.path)
+    return _opened(run.path, fresh.fingerprint())
+
+
+def valid(key: str, options: Sequence[Any], default: Any) -> None:
+    """Drop a remembered or pasted widget value that is not among the options any more."""
+    if key in st.session_state and st.session_state[key] not in options and st.session_state[key] is not None:
+        st.session_state[key] = default
+
+
+def choose() -> Choice:
+    """Draw the pickers and return what is chosen."""
+    if "look at" in st.session_state:
+        look_at(*st.session_state.pop("look at"))
+    places = folders()
+    if not places:
+        return Choice("", RunCollection(Path(__file__).parent), None, None, None, None)
+    names = list(places)
+    valid("folder", names, names[0])
+    folder = names[0]
+    if len(names) > 1:
+        folder = st.selectbox("Folder", names, key="folder", bind="query-params", filter_mode=None)
+    runs = collection(places[folder])
+    keys = list(runs)
+    if not keys:
+        return Choice(folder, runs, None, None, None, None)
+    valid("run", keys, keys[0])
+    key = st.selectbox("Run", keys, key="run", bind="query-params", help="Type to filter.")
+    others = [other for other in keys if other != key]
+    valid("compare", others, None)
+    other = st.selectbox(
+        "Compare with",
+        others,
+        index=None,
+        key="compare",
+        bind="query-params",
+        placeholder="no other run",
+        help="A second run of the same folder, shown beside this one on the Compare page.",
+    )
+    return Choice(folder, runs, opened(runs[key]), key, opened(runs[other]) if other else None, other)
+
+
+def look_at(run: str, compare: str | None = None, folder: str | None = None) -> None:
+    """Choose a run before the pickers are drawn, e.g. in a callback."""
+    if folder is not None and len(folders()) > 1:
+        st.session_state["folder"] = folder
+    st.session_state["run"] = run
+    if compare is not None:
+        st.session_state["compare"] = compare
+
+
+def look_later(run: str, compare: str | None = None) -> None:
+    """Choose a run in the next rerun, when the pickers of this one are already drawn."""
+    st.session_state["look at"] = (run, compare)
+
+
+def current() -> Choice:
+    """What the sidebar said in this rerun."""
+    choice: Choice = st.session_state["choice"]
+    return choice
+
+
+def chosen_run() -> Run:
+    """The chosen run; ends the page with a sentence when the folder holds none."""
+    choice = current()
+    if choice.run is None:
+        st.info(
+            f"There are no runs in {choice.runs.folder}. Record one with workbench.Recorder, or choose another folder.",
+            icon=":material/folder_off:",
+        )
+        st.stop()
+    return choice.run

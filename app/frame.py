@@ -1,0 +1,170 @@
+"""The frame of a lens's page: question, verdicts, main figure, further figures in tabs, numbers, help.
+
+page = lens_page("conflict")             # ends the page with what is missing when the run cannot be read
+page.main(step=step(page.stats.steps))
+page.further({"ladder": lambda: {...}})  # options of a view, drawn only while its tab is open
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+import parts
+from choice import SAMPLES, chosen_run, collection, current, folders, look_at
+from readings import reading
+from workbench.core import MissingTable, Run, WorkbenchError
+from workbench.core.schema import TABLES
+from workbench.lenses import Lens, Reading, View, lens
+from workbench.lenses.board import state
+
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LensPage:
+    """A run seen through a lens, being drawn."""
+
+    reading: Reading
+
+    @property
+    def run(self) -> Run:
+        return self.reading.run
+
+    @property
+    def lens(self) -> Lens:
+        return self.reading.lens
+
+    @property
+    def stats(self) -> Any:
+        return self.reading.stats
+
+    def main(self, height: int | None = parts.MAIN_HEIGHT, **options: Any) -> Any:
+        """The main figure, at a height that needs no scrolling."""
+        return self._show(self.lens.views[0], options, height)
+
+    def further(self, options: Mapping[str, Callable[[], Options]] | None = None) -> None:
+        """The other views and the numbers in tabs, then the help. Only the open tab is computed."""
+        views = self.lens.views[1:]
+        titles = [view.title for view in views] + ["Numbers"]
+        tabs = st.tabs(titles, key="view", on_change="rerun", bind="query-params")
+        for view, tab in zip(views, tabs, strict=False):
+            if tab.open:
+                with tab:
+                    given = options[view.slug]() if options and view.slug in options else {}
+                    self._show(view, given, None)
+        if tabs[-1].open:
+            with tabs[-1]:
+                parts.tables(self.reading.tables, f"{self.run.name}-{self.lens.slug}")
+        self._help()
+        parts.problems(self.run)
+
+    def _show(self, view: View, options: Options, height: int | None) -> Any:
+        try:
+            fig = view.figure(self.stats, **options)
+        except WorkbenchError as error:
+            st.info(parts.prose(str(error)))
+            return None
+        event = parts.chart(
+            fig, f"{self.lens.slug} {view.slug}", f"{view.title}: {self.reading.verdict.sentence}", height
+        )
+        with st.container(horizontal=True, vertical_alignment="top"):
+            st.caption(view.about or "", width="stretch")
+            parts.figure_download(fig, f"{self.run.name}-{self.lens.slug}-{view.slug}")
+        return event
+
+    def _help(self) -> None:
+        with st.expander("How to read this", icon=":material/help:"):
+            _question, _, text = inspect.cleandoc(self.lens.doc).partition("\n")
+            st.markdown(text.strip() or self.lens.title)
+
+
+def lens_page(slug: str, **options: Any) -> LensPage:
+    """Draw the question and the verdicts of a lens on the chosen run.
+
+    Ends the page with what is missing, how to record it and where it can be seen when the run cannot be read.
+
+    Args:
+        **options: Given to the lens's statistics.
+    """
+    run, asked = chosen_run(), lens(slug)
+    heading(asked.title, run)
+    try:
+        with st.spinner("Reading the run…", show_time=True):
+            found = reading(run, slug, **options)
+    except MissingTable as error:
+        empty_state(asked, run, error)
+        st.stop()
+    except WorkbenchError as error:
+        st.info(parts.prose(str(error)), icon=":material/info:")
+        parts.problems(run)
+        st.stop()
+    parts.verdict_lines(found.verdicts)
+    _other_run(slug, options)
+    return LensPage(found)
+
+
+def heading(title: str, run: Run) -> None:
+    """The title of a page, with the run it is about beside it."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.title(parts.plain(title), anchor=False, width="stretch")
+        about = "" if title == run.name else parts.plain(run.name)
+        st.markdown(f"{about} {parts.STATUS_BADGES[state(run)]}", width="content")
+
+
+def _other_run(slug: str, options: Options) -> None:
+    """One line on the run to compare with, when one is chosen."""
+    other = current().other
+    if other is None:
+        return
+    try:
+        verdict = reading(other, slug, **options).verdict
+    except WorkbenchError as error:
+        st.caption(f"{parts.plain(other.name)}: {parts.plain(str(error).splitlines()[0])}")
+        return
+    said = f"{parts.mark(verdict.level)} {parts.prose(verdict.sentence)}"
+    st.markdown(f":small[:gray[In comparison, {parts.plain(other.name)}:]] {said}")
+
+
+def empty_state(asked: Lens, run: Run, error: MissingTable) -> None:
+    """What a lens needs, which of it the run lacks, how to record it, and a sample run that has it."""
+    missing = [table for table in asked.needs if not run.has(table)]
+    if not missing:
+        st.info(parts.prose(str(error)), icon=":material/info:")
+        return
+    st.info(
+        f"{parts.plain(run.name)} did not record what this question needs.",
+        icon=":material/inbox:",
+        title="Nothing to read yet",
+    )
+    for table in asked.needs:
+        sign = ":red-badge[✕ missing]" if table in missing else ":green-badge[✓ recorded]"
+        st.markdown(f"{sign} `{table}`: {TABLES[table].about}")
+    st.markdown("Record it in the training loop with")
+    lines = "\n\n".join(TABLES[table].record for table in missing)
+    st.code(f'with workbench.Recorder("runs/mine") as rec:\n    ...\n{_indented(lines)}', language="python")
+    example = sample_with(asked.needs)
+    if example is not None:
+        st.button(
+            f"See it in the sample run {parts.plain(example)}",
+            on_click=look_at,
+            kwargs={"run": example, "folder": SAMPLES},
+            icon=":material/visibility:",
+            key="show sample",
+        )
+
+
+def sample_with(needs: Iterable[str]) -> str | None:
+    """The key of a sample run that recorded all of these tables."""
+    samples = folders().get(SAMPLES) or next(iter(folders().values()), None)
+    if samples is None:
+        return None
+    return next((key for key, run in collection(samples).items() if all(run.has(table) for table in needs)), None)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" if line else "" for line in text.splitlines())

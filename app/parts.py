@@ -1,0 +1,134 @@
+"""Pieces of pages: verdict lines, figures, tables, downloads. They draw what the library computed."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import streamlit as st
+
+from workbench.core import Run
+from workbench.lenses import MARKS, Level, Verdict
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+#: Title and icon of a lens's page in the navigation.
+LENS_PAGES = {
+    "conflict": ("Conflicts", ":material/call_split:"),
+    "gsnr": ("GSNR", ":material/graphic_eq:"),
+    "bias": ("Bias", ":material/balance:"),
+    "labels": ("Labels", ":material/label:"),
+    "domains": ("Domains", ":material/scatter_plot:"),
+}
+#: Colour of a level's mark; the mark and the word beside it say the same.
+BADGES: Mapping[Level, str] = {"problem": "red", "watch": "orange", "cannot tell": "gray", "fine": "green"}
+#: The tallest main figure that a window of 1440 by 900 shows together with the verdict and the step slider.
+MAIN_HEIGHT = 470
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-!|<>~$:.&])")
+_CODE = re.compile(r"`([^`\n]+)`")
+
+
+def plain(text: str) -> str:
+    """Text from a run as Markdown that shows it letter for letter: names are untrusted."""
+    return _SPECIAL.sub(r"\\\1", text).replace("\n", "  \n")
+
+
+def prose(text: str) -> str:
+    """Like :func:`plain`, but what stands between backticks stays code."""
+    pieces = _CODE.split(text)
+    return "".join(f"`{piece}`" if i % 2 else plain(piece) for i, piece in enumerate(pieces))
+
+
+def mark(level: Level) -> str:
+    """A coloured chip with the mark and the word of a level."""
+    return f":{BADGES[level]}-badge[{MARKS[level]} {level}]"
+
+
+def verdict_lines(verdicts: list[Verdict], shown: int = 3) -> None:
+    """The verdicts, worst first; those beyond the first few are folded."""
+    for verdict in verdicts[:shown]:
+        _verdict(verdict)
+    if len(verdicts) > shown:
+        rest = verdicts[shown:]
+        with st.expander(f"{len(rest)} more finding{'s' if len(rest) > 1 else ''}", type="compact"):
+            for verdict in rest:
+                _verdict(verdict)
+
+
+def _verdict(verdict: Verdict) -> None:
+    line = f"{mark(verdict.level)} {prose(verdict.sentence)}"
+    if verdict.next_step:
+        line += f"  \n:small[:gray[Next: {prose(verdict.next_step)}]]"
+    st.markdown(line)
+
+
+def chart(fig: go.Figure, key: str, alt: str, height: int | None = None, **options: Any) -> Any:
+    """A plotly figure in the app's theme. ``alt`` is its one-sentence text equivalent."""
+    if height is not None:
+        fig.update_layout(height=height)
+    config = {"displaylogo": False, "toImageButtonOptions": {"scale": 2, "filename": key}}
+    return st.plotly_chart(fig, key=key, alt=alt.strip() or key, config=config, **options)
+
+
+def picture(fig: go.Figure, key: str, alt: str) -> None:
+    """A figure that is only looked at: no hover, no toolbar."""
+    st.plotly_chart(fig, key=key, alt=alt.strip() or key, config={"staticPlot": True, "displayModeBar": False})
+
+
+def tables(frames: Mapping[str, pd.DataFrame], name: str) -> None:
+    """The numbers behind the figures, each with its downloads."""
+    for title, frame in frames.items():
+        slug = re.sub(r"\W+", "-", f"{name}-{title}").strip("-").lower()
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{plain(title)}** :gray[{len(frame):,} rows]", width="stretch")
+            _download("CSV", lambda frame=frame: frame.to_csv(index=False).encode(), f"{slug}.csv", "text/csv")
+            _download("Parquet", lambda frame=frame: _parquet(frame), f"{slug}.parquet", "application/octet-stream")
+        st.dataframe(frame, hide_index=True, alt=title, height=min(36 * (len(frame) + 1) + 2, 420))
+
+
+def figure_download(fig: go.Figure, name: str) -> None:
+    """The figure as a file that opens offline in any browser."""
+    _download("Figure as HTML", lambda: fig.to_html(include_plotlyjs=True).encode(), f"{name}.html", "text/html")
+
+
+def _download(label: str, make: Any, file: str, mime: str) -> None:
+    st.download_button(
+        label, make, file, mime, key=f"download {file}", on_click="ignore", icon=":material/download:", type="tertiary"
+    )
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+STATUS_BADGES = {
+    "live": ":blue-badge[:material/fiber_manual_record: recording]",
+    "done": ":gray-badge[done]",
+    "failed": ":red-badge[failed]",
+    "stopped": ":orange-badge[stopped]",
+}
+
+
+def problems(run: Run) -> None:
+    """What of a run could not be read, folded; nothing when all of it could."""
+    found = run.problems
+    if found:
+        some = "1 file" if len(found) == 1 else f"{len(found)} files"
+        with st.expander(f"{some} of this run could not be read; the rest is shown", icon=":material/warning:"):
+            for problem in found:
+                st.markdown(plain(f"{problem.path.relative_to(run.path)}: {problem.reason}"))
+
+
+def age(seconds: float) -> str:
+    """A duration in its largest whole unit, e.g. ``3 h``."""
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return "now"

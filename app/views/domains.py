@@ -1,0 +1,5 @@
+from frame import lens_page
+
+page = lens_page("domains")
+page.main()
+page.further()

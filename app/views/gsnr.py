@@ -1,0 +1,5 @@
+from frame import lens_page
+
+page = lens_page("gsnr")
+page.main()
+page.further()

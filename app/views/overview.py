@@ -1,0 +1,136 @@
+"""One run: the five verdicts, worst first; its curves; what was trained on what."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+import parts
+from choice import chosen_run
+from frame import heading
+from readings import reading, scalars
+from workbench.core import MissingTable, Run, WorkbenchError
+from workbench.lenses import LENSES, LEVELS, Lens, Verdict
+from workbench.lenses.scalars import figure, main_tag
+from workbench.lenses.thumbnail import thumbnail
+
+CARD_HEIGHT = 290
+
+
+def verdict_and_picture(run: Run, lens: Lens) -> tuple[Verdict, object | None]:
+    try:
+        found = reading(run, lens.slug)
+    except WorkbenchError as error:
+        first, _, rest = str(error).partition("\n")
+        return Verdict("cannot tell", first, next_step=rest), None
+    return found.verdict, thumbnail(found.figure())
+
+
+def card(lens: Lens, verdict: Verdict, drawing: object | None) -> None:
+    with st.container(border=True, height=CARD_HEIGHT, gap="small"):
+        st.page_link(
+            f"views/{lens.slug}.py", label=f"**{lens.title}**", icon=":material/arrow_forward:", icon_position="right"
+        )
+        st.markdown(f"{parts.mark(verdict.level)} {parts.prose(verdict.sentence)}")
+        st.space("stretch")
+        if drawing is not None:
+            parts.picture(drawing, f"card {lens.slug}", verdict.sentence)
+
+
+def cards(run: Run) -> None:
+    """Five verdicts, worst first."""
+    slots = st.grid(3, min_column_width=280)
+    found = []
+    with st.spinner("Reading the run…", show_time=True):
+        for lens in LENSES:
+            found.append((lens, *verdict_and_picture(run, lens)))
+    for lens, verdict, drawing in sorted(found, key=lambda item: LEVELS.index(item[1].level)):
+        with slots.cell():
+            card(lens, verdict, drawing)
+
+
+@st.fragment
+def curves(run: Run) -> None:
+    """Losses and accuracies over steps."""
+    try:
+        tags = tuple(scalars(run).tags["tag"])
+    except MissingTable as error:
+        st.info(parts.prose(str(error).splitlines()[0]), icon=":material/show_chart:")
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        smoothing = st.slider(
+            "Smoothing",
+            0.0,
+            0.99,
+            0.0,
+            0.01,
+            key="smoothing",
+            bind="query-params",
+            width=220,
+            help="Weight of the past in an exponential moving average.",
+        )
+        log = st.toggle("Log scale", key="log", bind="query-params")
+        chosen = st.multiselect("Show", tags, key="tags", bind="query-params", placeholder="all", width="stretch")
+    stats = scalars(run, tuple(chosen) or None, smoothing)
+    parts.chart(figure(stats, log=log, names=run.task_names), "curves", f"Course of {main_tag(run, tags)} and others")
+    if stats.reduced:
+        st.caption(
+            "Lines are means over buckets of steps; bands reach from the smallest to the largest value of a bucket."
+        )
+    for row in stats.tags[stats.tags["not_finite"] > 0].itertuples():
+        st.markdown(
+            f"{parts.mark('problem')} {parts.plain(row.tag)} is not a finite number in {row.not_finite:,} "
+            f"of {row.count:,} logged values, first at step {row.first_not_finite:,}."
+        )
+
+
+def trained(run: Run) -> None:
+    """What was trained on what."""
+    info = run.info
+    facts = {
+        "Tasks": ", ".join(f"{task.name} ({task.kind})" for task in info.tasks),
+        "Domains": ", ".join(domain.name + (" (held out)" if domain.held_out else "") for domain in info.domains),
+        "Datasets": ", ".join(f"{dataset.name} ({len(dataset.labels)} labels)" for dataset in info.datasets),
+        "Attributes": ", ".join(run.attribute_names),
+        "Method": info.method or "",
+        "Recipe": info.recipe or "",
+        "Seed": "" if info.seed is None else str(info.seed),
+        "Created": info.created,
+        "Finished": info.finished or "",
+        "Code": " ".join(f"{key} {value}" for key, value in info.code.items()),
+        "Versions": ", ".join(f"{name} {version}" for name, version in info.versions.items()),
+        "Tables": ", ".join(run.tables),
+    }
+    left, right = st.columns(2)
+    left.table({key: parts.plain(value) for key, value in facts.items() if value}, border="horizontal")
+    if info.config:
+        right.markdown("**Configuration**")
+        right.json(dict(info.config), expanded=True)
+    for note in info.notes:
+        st.caption(parts.plain(note))
+
+
+def checkpoints(run: Run) -> None:
+    files = run.checkpoints()
+    if not files:
+        st.caption("This run kept no checkpoints.")
+        return
+    rows = [{"step": step, "file": file.name, "size (kB)": file.stat().st_size / 1000} for step, file in files.items()]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Checkpoints by step", width="content")
+
+
+run = chosen_run()
+heading(run.name, run)
+if run.info.question:
+    st.caption(parts.plain(run.info.question))
+cards(run)
+st.subheader("Losses and accuracies", anchor=False)
+curves(run)
+about, kept = st.tabs(["What was trained on what", "Checkpoints"], key="about", on_change="rerun", bind="query-params")
+if about.open:
+    with about:
+        trained(run)
+if kept.open:
+    with kept:
+        checkpoints(run)
+parts.problems(run)

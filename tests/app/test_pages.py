@@ -1,0 +1,145 @@
+"""Every page through Streamlit's own test driver: opens, shows what it should, survives bad input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from workbench.core import RunWriter
+from workbench.lenses import LENSES
+
+OpenApp = Callable[..., AppTest]
+SLUGS = [lens.slug for lens in LENSES]
+
+
+def assert_no_exception(app: AppTest) -> None:
+    assert not app.exception, [element.value for element in app.exception]
+
+
+def text(app: AppTest) -> str:
+    """Everything a reader sees as words."""
+    kinds = (app.markdown, app.info, app.warning, app.caption, app.title)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def charts(app: AppTest) -> list[Any]:
+    """The figures on the page, decoded."""
+    return [json.loads(element.proto.spec) for element in app.get("plotly_chart")]
+
+
+def test_runs_page_lists_every_run_and_names_what_is_no_run(open_app: OpenApp, folder: Path):
+    app = open_app(folder)
+    assert_no_exception(app)
+    assert list(app.dataframe[0].value["run"]) == ["nan-loss", "one-task", "truncated", "whole", "without-tables"]
+    assert "not valid JSON" in text(app)
+
+
+def test_runs_page_filters_by_words_and_state(open_app: OpenApp, folder: Path):
+    app = open_app(folder)
+    app.text_input(key="filter").set_value("whole").run()
+    assert_no_exception(app)
+    assert list(app.dataframe[0].value["run"]) == ["whole"]
+    app.text_input(key="filter").set_value("nothing like this").run()
+    assert "No run matches" in text(app)
+
+
+def test_empty_folder_says_so_on_every_page(open_app: OpenApp, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    app = open_app(tmp_path / "empty")
+    assert_no_exception(app)
+    assert "no runs" in text(app)
+    for page in ["overview", "compare", *SLUGS]:
+        app.switch_page(f"views/{page}.py").run()
+        assert_no_exception(app)
+        assert "There are no runs" in text(app).replace("\\", "")
+
+
+def test_overview_shows_a_card_with_a_verdict_for_every_lens(open_app: OpenApp, folder: Path):
+    app = open_app(folder, run="whole").switch_page("views/overview.py").run()
+    assert_no_exception(app)
+    words = text(app)
+    assert sum(words.count(f"badge[{mark} ") for mark in "▲◆?●") >= len(LENSES)
+    assert len(charts(app)) >= 1  # the curves, and a thumbnail for each lens that can draw
+
+
+def test_overview_says_where_a_loss_stops_being_a_number(open_app: OpenApp, folder: Path):
+    app = open_app(folder, run="nan-loss").switch_page("views/overview.py").run()
+    assert_no_exception(app)
+    assert "loss/left is not a finite number in 5 of 10 logged values, first at step 50" in text(app)
+
+
+def test_a_truncated_part_is_named_and_the_rest_is_shown(open_app: OpenApp, folder: Path):
+    app = open_app(folder, run="truncated").switch_page("views/overview.py").run()
+    assert_no_exception(app)
+    assert "could not be read" in app.expander[-1].label
+    assert "part\\-000001\\.parquet" in text(app)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_a_lens_shows_its_question_verdict_figure_and_numbers(open_app: OpenApp, folder: Path, slug: str):
+    app = open_app(folder, run="whole").switch_page(f"views/{slug}.py").run()
+    assert_no_exception(app)
+    lens = next(lens for lens in LENSES if lens.slug == slug)
+    assert app.title[0].value.replace("\\", "") == lens.title
+    assert "badge[" in text(app)
+    assert charts(app)
+    assert charts(app)[0]["data"]
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_every_view_of_a_lens_opens_in_its_tab(open_app: OpenApp, folder: Path, slug: str):
+    lens = next(lens for lens in LENSES if lens.slug == slug)
+    for title in [*(view.title for view in lens.views[1:]), "Numbers"]:
+        app = open_app(folder, run="whole", view=title).switch_page(f"views/{slug}.py").run()
+        assert_no_exception(app)
+        if title == "Numbers":
+            assert app.dataframe
+        else:
+            assert len(charts(app)) == 2, title
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+@pytest.mark.parametrize("run", ["one-task", "nan-loss", "truncated"])
+def test_odd_runs_open_in_every_lens(open_app: OpenApp, folder: Path, slug: str, run: str):
+    app = open_app(folder, run=run).switch_page(f"views/{slug}.py").run()
+    assert_no_exception(app)
+    assert charts(app) or app.info
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_a_run_without_the_record_says_how_to_make_it(open_app: OpenApp, folder: Path, slug: str):
+    app = open_app(folder, run="without-tables").switch_page(f"views/{slug}.py").run()
+    assert_no_exception(app)
+    assert "missing" in text(app)
+    assert "rec." in app.code[0].value
+
+
+def test_compare_asks_for_a_second_run_and_then_shows_what_differs(open_app: OpenApp, folder: Path):
+    app = open_app(folder, run="whole").switch_page("views/compare.py").run()
+    assert_no_exception(app)
+    assert "Choose a second run" in text(app)
+    app.selectbox(key="compare").select("one-task").run()
+    assert_no_exception(app)
+    assert "tasks" in list(app.dataframe[0].value["option"])
+
+
+def test_an_address_with_an_unknown_run_falls_back_to_the_first(open_app: OpenApp, folder: Path):
+    app = open_app(folder, run="../../etc").switch_page("views/overview.py").run()
+    assert_no_exception(app)
+    assert app.selectbox(key="run").value == "nan-loss"
+
+
+def test_names_from_a_run_are_shown_letter_for_letter(open_app: OpenApp, tmp_path: Path):
+    name = "<b>bold</b> [link](javascript:alert) $x$ :red[a] *b*"
+    RunWriter(tmp_path / "runs" / "odd", name=name, question=name).close()
+    app = open_app(tmp_path / "runs").switch_page("views/overview.py").run()
+    assert_no_exception(app)
+    shown = app.title[0].value
+    assert shown.replace("\\", "") == name
+    assert "\\<b\\>" in shown
+    assert not any(element.allow_html for element in app.markdown)
