@@ -1,0 +1,173 @@
+"""Sums over samples of per-sample gradients and of their squares, without holding all per-sample gradients.
+
+Each class stands for one use of a parameter by one operation in a batch of B samples; G_i is the gradient of sample
+i's loss with respect to the operand. ``sums`` gives Σ G_i and Σ G_i² (elementwise), ``rows`` some G_i themselves.
+
+Letters: T is whatever an operation repeats within a sample (time steps, positions, patches).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+#: Bytes of per-sample gradients that are formed at a time: few enough to stay in a core's cache.
+BLOCK_BYTES = 1 << 20
+
+
+class Use(ABC):
+    """One use of an operand in a batch."""
+
+    samples: int
+    shape: tuple[int, ...]
+
+    @abstractmethod
+    def rows(self, start: int, stop: int) -> Tensor:
+        """G_i for the samples from ``start`` to ``stop``: [b, *shape]."""
+
+    @abstractmethod
+    def select(self, index: Tensor) -> Use:
+        """The same use by some of the samples."""
+
+    def sums(self) -> tuple[Tensor, Tensor]:
+        """Σ G_i and Σ G_i², each in the shape of the operand."""
+        total = square = None
+        for start, stop in blocks(self.samples, self.shape):
+            rows = self.rows(start, stop)
+            if total is None or square is None:
+                total, square = rows.sum(0), torch.linalg.vector_norm(rows, dim=0).square_()
+            else:
+                total += rows.sum(0)
+                add_squares(square, rows)
+        assert total is not None
+        assert square is not None
+        return total, square
+
+
+def blocks(samples: int, shape: tuple[int, ...], block_bytes: int = BLOCK_BYTES) -> list[tuple[int, int]]:
+    """Ranges of samples whose gradients of that shape fit in a block."""
+    size = 4
+    for n in shape:
+        size *= n
+    step = max(1, block_bytes // max(size, 1))
+    return [(start, min(start + step, samples)) for start in range(0, samples, step)]
+
+
+def add_squares(square: Tensor, rows: Tensor) -> None:
+    """square += Σ rows²."""
+    if len(rows) == 1:
+        square.addcmul_(rows[0], rows[0])
+    else:
+        square += rows.square_().sum(0)
+
+
+@dataclass
+class Direct(Use):
+    """The G_i are there: biases, scales, anything small. ``gradients``: [B, *shape]."""
+
+    gradients: Tensor
+
+    def __post_init__(self) -> None:
+        self.samples, self.shape = len(self.gradients), tuple(self.gradients.shape[1:])
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        return self.gradients[start:stop].clone()
+
+    def select(self, index: Tensor) -> Use:
+        return Direct(self.gradients[index])
+
+    def sums(self) -> tuple[Tensor, Tensor]:
+        return self.gradients.sum(0), self.gradients.square().sum(0)
+
+
+@dataclass
+class Product(Use):
+    """G_i = leftᵢᵀ rightᵢ: matrix products. ``left``: [B, T, P], ``right``: [B, T, Q].
+
+    With T = 1, Σ G_i² = (left∘left)ᵀ (right∘right): two products in all. Otherwise G_i is formed block by block.
+    """
+
+    left: Tensor
+    right: Tensor
+
+    def __post_init__(self) -> None:
+        self.samples, self.shape = len(self.left), (self.left.shape[2], self.right.shape[2])
+
+    def transposed(self) -> Product:
+        return Product(self.right, self.left)
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        return torch.bmm(self.left[start:stop].transpose(1, 2), self.right[start:stop])
+
+    def select(self, index: Tensor) -> Use:
+        return Product(self.left[index], self.right[index])
+
+    def sums(self) -> tuple[Tensor, Tensor]:
+        if self.left.shape[1] != 1:
+            return super().sums()
+        left, right = self.left[:, 0], self.right[:, 0]
+        return left.T @ right, left.square().T @ right.square()
+
+
+@dataclass
+class Lookup(Use):
+    """Rows of a table. ``index``: [B, T] which row, ``gradient``: [B, T, D] of what was looked up."""
+
+    index: Tensor
+    gradient: Tensor
+    n_rows: int
+
+    def __post_init__(self) -> None:
+        self.samples, self.shape = len(self.index), (self.n_rows, self.gradient.shape[2])
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        index, gradient = self.index[start:stop], self.gradient[start:stop]
+        table = gradient.new_zeros(len(index) * self.n_rows, self.shape[1])
+        table.index_add_(0, self._keys(index).flatten(), gradient.flatten(0, 1))
+        return table.view(len(index), *self.shape)
+
+    def select(self, index: Tensor) -> Use:
+        return Lookup(self.index[index], self.gradient[index], self.n_rows)
+
+    def sums(self) -> tuple[Tensor, Tensor]:
+        """Rows looked up more than once by a sample are added before squaring; the others are 0."""
+        keys, position = torch.unique(self._keys(self.index), return_inverse=True)
+        found = self.gradient.new_zeros(len(keys), self.shape[1])
+        found.index_add_(0, position.flatten(), self.gradient.flatten(0, 1))
+        total, square = (self.gradient.new_zeros(self.shape) for _ in range(2))
+        row = keys % self.n_rows
+        return total.index_add_(0, row, found), square.index_add_(0, row, found.square_())
+
+    def _keys(self, index: Tensor) -> Tensor:
+        return index + self.n_rows * torch.arange(len(index), device=index.device)[:, None]
+
+
+@dataclass
+class Sum(Use):
+    """One parameter used several times: the G_i of its uses are added before they are squared."""
+
+    uses: list[Use]
+
+    def __post_init__(self) -> None:
+        self.samples, self.shape = self.uses[0].samples, self.uses[0].shape
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        total = self.uses[0].rows(start, stop)
+        for use in self.uses[1:]:
+            total = total + use.rows(start, stop)
+        return total
+
+    def select(self, index: Tensor) -> Use:
+        return Sum([use.select(index) for use in self.uses])
+
+
+def add_uses(uses: list[Use]) -> Use:
+    """All uses of one parameter as one; matrix products are joined along T."""
+    products = [use for use in uses if isinstance(use, Product)]
+    if len(products) > 1:
+        joined = Product(torch.cat([p.left for p in products], 1), torch.cat([p.right for p in products], 1))
+        uses = [joined, *(use for use in uses if not isinstance(use, Product))]
+    return uses[0] if len(uses) == 1 else Sum(uses)
