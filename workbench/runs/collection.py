@@ -87,7 +87,7 @@ def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
     except PermissionError:
         return
     for entry in entries:
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or (entry.is_symlink() and Path(entry.path).resolve().parent == folder.resolve()):
             continue
         if entry.is_dir():
             yield from _run_folders(Path(entry.path), depth - 1)

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from workbench.core import Run, RunFormatError
-from workbench.runs import domainbed, lightning, tables, tensorboard, transformers
+from workbench.runs import domainbed, lightning, mlflow, tables, tensorboard, transformers, vectors, wandb
 from workbench.runs.foreign import ForeignRun
 from workbench.runs.format import Format
 
@@ -19,6 +19,9 @@ FORMATS: tuple[Format, ...] = (
     domainbed.FORMAT,
     transformers.FORMAT,
     lightning.FORMAT,
+    wandb.FORMAT,
+    mlflow.FORMAT,
+    vectors.FORMAT,
     tensorboard.FORMAT,
     tables.FORMAT,
 )

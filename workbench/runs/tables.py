@@ -6,7 +6,7 @@ guessed from the names, and the guess is written into the run's notes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
             f"{path}: the columns ({names}) do not tell what the table holds. "
             f'Say it in {mapping_file(path).name}: table = "predictions" and a section [columns].'
         )
-    frame = _whole(path)
+    frame = load_table(path)
     notes = (str(mapped),)
     fill: Callable[[pd.DataFrame, Mapped, RunWriter, Path], list[Problem]]
     fill = {"scalars": _scalars, "predictions": _predictions, "label_counts": _label_counts}[mapped.kind]
@@ -76,7 +76,8 @@ def _head(path: Path) -> pd.DataFrame:
     return _load(path, rows=200)
 
 
-def _whole(path: Path) -> pd.DataFrame:
+def load_table(path: Path) -> pd.DataFrame:
+    """A whole CSV, TSV, JSONL or Parquet table. Raises RunFormatError when it is none."""
     return _load(path, rows=None)
 
 
@@ -144,7 +145,8 @@ def _scalars(frame: pd.DataFrame, mapped: Mapped, writer: RunWriter, path: Path)
     return problems
 
 
-def _codes(column: pd.Series, levels: list[str]) -> np.ndarray:
+def codes(column: pd.Series, levels: list[str]) -> np.ndarray:
+    """The position of every entry, as text, in ``levels``."""
     return pd.Categorical(column.astype(str), categories=levels).codes.astype(np.int64)
 
 
@@ -177,7 +179,7 @@ def _predictions(frame: pd.DataFrame, mapped: Mapped, writer: RunWriter, path: P
     }
     columns |= {role: _numbers(frame, mapped, role) for role in ("confidence", "loss")}
     writer.write("predictions", columns)
-    attributes, values = _attributes(frame, mapped)
+    attributes, values = described_attributes(frame, mapped.rest)
     described = pd.DataFrame({"sample": samples} | targets | values)
     for role in ("dataset", "domain", "split"):
         described[role] = frame[column[role]].astype(str).to_numpy() if role in column else ""
@@ -214,14 +216,15 @@ def _outcomes(target: pd.Series, prediction: pd.Series) -> tuple[Any, tuple[str,
     return (
         "classification",
         tuple(levels),
-        _codes(target, levels).astype(float),
-        _codes(prediction, levels).astype(float),
+        codes(target, levels).astype(float),
+        codes(prediction, levels).astype(float),
     )
 
 
-def _attributes(frame: pd.DataFrame, mapped: Mapped) -> tuple[list[Attribute], dict[str, np.ndarray]]:
+def described_attributes(frame: pd.DataFrame, names: Sequence[str]) -> tuple[list[Attribute], dict[str, np.ndarray]]:
+    """Columns as attributes: continuous numbers, or text with few levels. Free text and identifiers are left out."""
     declared, values = [], {}
-    for name in mapped.rest:
+    for name in names:
         column = frame[name]
         safe = f"{name}_" if name in RESERVED_SAMPLE_COLUMNS or name.startswith("target_") else str(name)
         distinct = column.nunique(dropna=True)

@@ -16,6 +16,7 @@ from workbench.core import Problem, RunWriter
 from workbench.runs import tfevents
 from workbench.runs.format import Format
 from workbench.runs.hyperparameters import read_yaml
+from workbench.runs.protobuf import Fields, fields
 
 MARK = ".tfevents."
 #: Field of a summary value that is not a scalar -> what it is.
@@ -83,20 +84,20 @@ def _take(value: tfevents.Value, config: dict[str, Any], notes: list[str]) -> st
     return plain or plugin or "other"
 
 
-def _hyperparameters(content: tfevents.Fields) -> dict[str, Any]:
+def _hyperparameters(content: Fields) -> dict[str, Any]:
     """SessionStartInfo of the hparams plugin: field 2 of the plugin data, a map from names to protobuf Values."""
-    metadata = tfevents.fields(content[9][0])
-    data = tfevents.fields(tfevents.fields(metadata[1][0]).get(2, [b""])[0])
+    metadata = fields(content[9][0])
+    data = fields(fields(metadata[1][0]).get(2, [b""])[0])
     found = {}
     for start in data.get(3, []):
-        for pair in tfevents.fields(start).get(1, []):
-            item = tfevents.fields(pair)
-            value = tfevents.fields(item[2][0]) if 2 in item else {}
+        for pair in fields(start).get(1, []):
+            item = fields(pair)
+            value = fields(item[2][0]) if 2 in item else {}
             found[item[1][0].decode("utf-8", "replace")] = _protobuf_value(value)
     return found
 
 
-def _protobuf_value(value: tfevents.Fields) -> Any:
+def _protobuf_value(value: Fields) -> Any:
     if 2 in value:
         return float(np.frombuffer(value[2][0], "<f8")[0])
     if 3 in value:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-Fields = dict[int, list[Any]]
+from workbench.runs.protobuf import Fields, fields, varint
 
 
 @dataclass
@@ -239,45 +239,6 @@ def _values(record: bytes) -> Iterator[Value]:
             yield Value(int(step), wall_time, tag, content)
 
 
-def fields(message: bytes) -> Fields:
-    """The fields of a protobuf message by number: ints for varints, bytes for everything else.
-
-    Raises:
-        ValueError: not a protobuf message.
-    """
-    found: Fields = {}
-    position = 0
-    while position < len(message):
-        key, position = _varint(message, position)
-        kind = key & 7
-        item: Any
-        if kind == 0:
-            item, position = _varint(message, position)
-        else:
-            if kind == 2:
-                size, position = _varint(message, position)
-            else:
-                size = {1: 8, 5: 4}.get(kind, -1)
-            if size < 0 or position + size > len(message):
-                raise ValueError("not a protobuf message")
-            item, position = message[position : position + size], position + size
-        found.setdefault(key >> 3, []).append(item)
-    return found
-
-
-def _varint(message: bytes, position: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        byte = message[position]
-        number |= (byte & 0x7F) << shift
-        position += 1
-        if byte < 128:
-            return number, position
-        shift += 7
-        if shift > 63:
-            raise ValueError("a varint is too long")
-
-
 #: TensorProto dtype -> (numpy dtype of tensor_content, field of the typed list, is that list varint-coded)
 _DTYPES = {1: ("<f4", 5, False), 2: ("<f8", 6, False), 3: ("<i4", 7, True), 9: ("<i8", 10, True), 10: ("?", 11, True)}
 
@@ -316,7 +277,7 @@ def _packed_varints(items: list[Any]) -> list[int]:
             continue
         position = 0
         while position < len(item):
-            number, position = _varint(item, position)
+            number, position = varint(item, position)
             numbers.append(number)
     return [number - (1 << 64) if number >= 1 << 63 else number for number in numbers]
 

@@ -1,0 +1,116 @@
+"""Logs made by the real Weights & Biases and MLflow clients, whole, cut and damaged."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from workbench import open_run, open_runs
+from workbench.core import RunFormatError, validate
+
+pytestmark = pytest.mark.clients
+
+WANDB = """
+import wandb
+run = wandb.init(project="p", name="my run", config={"lr": 0.1, "net": {"depth": 3}}, mode="offline", dir=".",
+                 settings=wandb.Settings(console="off", silent=True))
+for step in range(200):
+    run.log({"loss": 1 / (step + 1), "accuracy": {"left": step / 200}, "text": "x" * 300})
+run.log({"broken": float("nan")}, step=500)
+run.finish()
+"""
+MLFLOW = """
+import mlflow
+mlflow.set_tracking_uri("file:mlruns")
+with mlflow.start_run(run_name="abc"):
+    mlflow.log_param("lr", 0.1)
+    for step in range(5):
+        mlflow.log_metric("loss", 1 / (step + 1), step=step)
+    mlflow.log_metric("val/accuracy", float("nan"), step=2)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def _made(tmp_path_factory, package: str, code: str) -> Path:
+    if find_spec(package) is None:
+        pytest.skip(f"needs the package {package}")
+    folder = tmp_path_factory.mktemp(package)
+    more = {"MLFLOW_ALLOW_FILE_STORE": "true", "WANDB_MODE": "offline", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=os.environ | more, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wandb_folder(tmp_path_factory) -> Path:
+    return _made(tmp_path_factory, "wandb", WANDB)
+
+
+@pytest.fixture(scope="module")
+def mlflow_folder(tmp_path_factory) -> Path:
+    return _made(tmp_path_factory, "mlflow", MLFLOW)
+
+
+def test_a_wandb_run_opens_once_with_its_history(wandb_folder):
+    runs = open_runs(wandb_folder)
+    assert len(runs) == 1
+    (run,) = (run for _, run in runs.items())
+    table = run.table("scalars")
+    assert run.info.name == "my run"
+    assert run.info.config == {"lr": 0.1, "net": {"depth": 3}}
+    np.testing.assert_allclose(table.query("tag == 'loss'")["value"], 1 / np.arange(1, 201))
+    assert table.query("tag == 'accuracy.left'")["step"].tolist() == list(range(200))
+    assert table.query("tag == 'broken'")["value"].isna().all()
+    assert run.problems == []
+    assert validate(run.path) == []
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@given(cut=st.integers(0, 2**20), flip=st.integers(0, 255))
+def test_a_damaged_wandb_log_ends_in_data_or_a_clear_error(wandb_folder, tmp_path_factory, cut, flip):
+    folder = tmp_path_factory.mktemp("damaged")
+    data = bytearray(next(wandb_folder.rglob("run-*.wandb")).read_bytes())
+    data[cut % len(data)] ^= flip
+    (folder / "run-x.wandb").write_bytes(bytes(data if flip % 2 else data[: cut % len(data)]))
+    run = open_run(folder)
+    try:
+        points = len(run.query("SELECT * FROM scalars"))
+        assert points <= 401
+        if flip % 2 and cut % len(data) >= 7:  # a changed byte behind the file's header is always noticed
+            assert run.problems
+    except RunFormatError as error:
+        assert "run-x" in str(error)
+
+
+def test_an_mlflow_run_opens_with_metrics_and_parameters(mlflow_folder):
+    ((_, run),) = open_runs(mlflow_folder).items()
+    table = run.table("scalars")
+    assert run.info.name == "abc"
+    assert run.info.config == {"lr": "0.1"}
+    assert table.query("tag == 'loss'")["value"].tolist() == [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5]
+    assert table.query("tag == 'val/accuracy'")["step"].tolist() == [2]
+    assert validate(run.path) == []
+
+
+def test_a_damaged_mlflow_metric_is_named(mlflow_folder, tmp_path):
+    shutil.copytree(mlflow_folder, tmp_path / "copy")
+    file = next((tmp_path / "copy").rglob("metrics/loss"))
+    file.write_text(file.read_text()[:-3] + "\ngarbage\n1 2 3 4 5\n")
+    ((_, run),) = open_runs(tmp_path / "copy").items()
+    assert len(run.table("scalars")) >= 5
+    assert "are not 'time value step'" in str(run.problems[0])

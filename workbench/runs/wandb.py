@@ -1,0 +1,132 @@
+"""Weights & Biases run folders: the binary log of an offline run, or an exported history.
+
+The log (``run-<id>.wandb``) is a sequence of blocks of 32 KiB with framed records, each a protobuf ``Record``:
+history = 2 (items of key = 1 or nested_key = 2, and value_json = 16), config = 5, run = 17 (config = 4,
+display_name = 8).
+Written by and tested with wandb 0.31.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from workbench.core import Problem, RunWriter
+from workbench.runs.format import Format, as_number
+from workbench.runs.protobuf import Fields, fields
+
+_MAGIC = b":W&B"
+_HEADER, _BLOCK, _FRAME = 7, 32768, 7
+_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+
+
+def recognises(path: Path) -> bool:
+    return path.is_dir() and _log(path) is not None
+
+
+def _log(path: Path) -> Path | None:
+    return next(iter(sorted(path.glob("run-*.wandb"))), None)
+
+
+def sources(path: Path) -> list[Path]:
+    found = _log(path)
+    return [found] if found else []
+
+
+def read(path: Path, writer: RunWriter) -> list[Problem]:
+    """Every logged number is a point under its (dotted) key at its step; the config and the run's name are kept."""
+    (file,) = sources(path)
+    problems: list[Problem] = []
+    config: dict[str, Any] = {}
+    columns: dict[str, list[Any]] = {"step": [], "tag": [], "value": [], "wall_time": []}
+    for record in _records(file, problems):
+        try:
+            content = fields(record)
+            for run in content.get(17, []):
+                _take_run(fields(run), config, writer)
+            for update in content.get(5, []):
+                config |= _config(fields(update))
+            for history in content.get(2, []):
+                _take_history(fields(history), columns)
+        except (ValueError, IndexError, KeyError, UnicodeDecodeError):
+            problems.append(Problem(file, "a record could not be understood and was skipped"))
+    writer.write("scalars", columns)
+    writer.update(config=config)
+    return problems
+
+
+def _records(file: Path, problems: list[Problem]) -> Iterator[bytes]:
+    """The records of the log, joined over blocks; stops with a problem where the framing is damaged."""
+    data = file.read_bytes()
+    if not data.startswith(_MAGIC):
+        problems.append(Problem(file, "not a Weights & Biases log: its first bytes are wrong"))
+        return
+    position, parts = _HEADER, b""
+    while position + _FRAME <= len(data):
+        left = _BLOCK - position % _BLOCK
+        if left < _FRAME:
+            position += left
+            continue
+        checksum, length, kind = struct.unpack_from("<IHB", data, position)
+        chunk = data[position + _FRAME : position + _FRAME + length]
+        if len(chunk) < length:
+            break
+        if kind not in (_FULL, _FIRST, _MIDDLE, _LAST) or zlib.crc32(bytes([kind]) + chunk) != checksum:
+            problems.append(Problem(file, f"reading stopped at byte {position}: the checksum is wrong"))
+            return
+        position += _FRAME + length
+        parts = chunk if kind in (_FULL, _FIRST) else parts + chunk
+        if kind in (_FULL, _LAST):
+            yield parts
+    if position < len(data):
+        problems.append(Problem(file, "the last record is incomplete (still being written, or cut off)"))
+
+
+def _take_run(run: Fields, config: dict[str, Any], writer: RunWriter) -> None:
+    if 8 in run:
+        writer.update(name=run[8][0].decode())
+    for update in run.get(4, []):
+        config |= _config(fields(update))
+
+
+def _config(update: Fields) -> dict[str, Any]:
+    found = {}
+    for item in map(fields, update.get(1, [])):
+        key = _key(item)
+        if key and not key.startswith("_wandb"):
+            found[key] = json.loads(item[16][0])
+    return found
+
+
+def _key(item: Fields) -> str:
+    names = item.get(2) or item.get(1) or [b""]
+    return ".".join(name.decode() for name in names)
+
+
+def _take_history(history: Fields, columns: dict[str, list[Any]]) -> None:
+    values = {_key(item): item[16][0] for item in map(fields, history.get(1, [])) if 16 in item}
+    step = fields(history[2][0]).get(1, [0])[0] if 2 in history else int(json.loads(values.get("_step", "0")))
+    wall_time = as_number(json.loads(values.get("_timestamp", "0"))) or 0.0
+    for key, text in values.items():
+        if key.startswith("_"):
+            continue
+        for name, number in _numbers(key, json.loads(text)):
+            for column, entry in zip(columns, (int(step), name, number, wall_time), strict=True):
+                columns[column].append(entry)
+
+
+def _numbers(key: str, value: Any) -> Iterator[tuple[str, float]]:
+    """Numbers in a logged value; inside nested objects under dotted keys."""
+    number = float("nan") if value == "NaN" else as_number(value)
+    if number is not None:
+        yield key, number
+    elif isinstance(value, dict) and "_type" not in value:
+        for name, inner in value.items():
+            yield from _numbers(f"{key}.{name}", inner)
+
+
+FORMAT = Format("wandb", "Weights & Biases run", recognises, sources, read)
