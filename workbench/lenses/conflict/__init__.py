@@ -1,0 +1,91 @@
+"""Do my tasks fight?
+
+Two tasks that share parameters conflict when their gradients point apart: a small step that lowers one task's loss then
+raises the other's. A cell is the cosine between two tasks' gradients: 1 is the same direction, 0 unrelated, and below 0
+a conflict.
+
+How it is measured. At every recorded step the batch is split into K mini-batches. Products of gradients from the same
+samples hold the noise that the tasks share, which can turn even the sign; products across different mini-batches do
+not.
+G_ij = mean over k ≠ l of ⟨g_i^k, g_j^l⟩ is unbiased, and cos_ij = G_ij / √(G_ii G_jj). The 95 % interval leaves out one
+mini-batch at a time (jackknife, Student's t). A conflict is called only where the whole interval lies below 0; it is
+hatched as undetermined where the interval contains 0, and dark grey where a task's own gradient is not above its noise:
+then no number is shown. Windows and the whole run pool steps so that each counts alike. Over many pairs and modules the
+false discovery rate is held at 5 % (Benjamini-Hochberg), so on data without conflict a finding is rare.
+
+Where. The layer ladder shows the pooled cosine of a pair in every module, beside Recon's score: how many pairs a step
+have a cosine below -0.1. On noisy batches the naive score counts noise; the filled bar counts intervals only.
+
+When it misleads. A conflict is a statement about one small plain gradient step; momentum and Adam change the step.
+Conflict does harm when it comes with unequal lengths and high curvature, and is harmless otherwise: compare what was
+lost against each task trained alone. Gradient lengths depend on how the losses are scaled, cosines do not.
+
+Sources: Yu et al. 2020, Gradient Surgery, arXiv:2001.06782, Definitions 1 and 2; Shi et al. 2023, Recon,
+arXiv:2302.11289; Wilson 1927 for intervals of shares. The unbiased estimate, the pooling, the noise rule and the limits
+of the verdicts are this project's choices.
+"""
+
+from __future__ import annotations
+
+from workbench.lenses.base import Lens, View
+from workbench.lenses.conflict import figures, module_figures
+from workbench.lenses.conflict.statistics import Conflict, statistics
+from workbench.lenses.conflict.tables import tables
+from workbench.lenses.conflict.verdicts import verdicts
+
+__all__ = ["LENS", "Conflict", "statistics", "tables", "verdicts"]
+
+LENS = Lens(
+    slug="conflict",
+    title="Do my tasks fight?",
+    doc=__doc__,
+    needs=("task_gradients",),
+    statistics=statistics,
+    verdicts=verdicts,
+    views=(
+        View(
+            "matrix",
+            "Cosine matrix",
+            figures.matrix,
+            "Each cell is a pair of tasks: orange pulls apart, blue together, hatched cannot be told from 0, dark grey "
+            "has no signal. It says which pairs to separate, or that more must be recorded.",
+        ),
+        View(
+            "share",
+            "Conflicting share",
+            figures.share,
+            "In which share of what was recorded each state was found, over training and for every pair.",
+        ),
+        View(
+            "pairs",
+            "Pairs over training",
+            figures.pairs,
+            "Pairs down, windows of training across, the pairs with the most evidence of conflict first.",
+        ),
+        View(
+            "over-time",
+            "One pair over training",
+            figures.over_time,
+            "Marks are single recorded steps, boxes are windows of steps with their 95 % interval.",
+        ),
+        View(
+            "ladder",
+            "Layer ladder",
+            module_figures.ladder,
+            "Modules from the first layer down to the last: where a branch would part the two tasks.",
+        ),
+        View(
+            "modules",
+            "Pairs by module",
+            module_figures.modules,
+            "Every pair in every module: whether a conflict sits in one place or everywhere.",
+        ),
+        View(
+            "magnitude",
+            "Gradient lengths",
+            module_figures.magnitude,
+            "A task whose gradient is many times longer decides the shared step alone.",
+        ),
+    ),
+    tables=tables,
+)

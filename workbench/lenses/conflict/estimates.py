@@ -1,0 +1,240 @@
+"""Cosines with intervals: their states, and pooling over steps.
+
+Symbols: S recorded steps, M modules, T tasks, P pairs of tasks (i < j), K mini-batches. G_ij(s) is the unbiased inner
+product at step s (``workbench.core.gramian``), u_i(s)² the mean squared norm of task i's mini-batch gradients there.
+
+One step often says little. Steps are pooled so that each counts alike however the gradients shrink during training:
+
+    cos_ij = sum_s A_s / sqrt(sum_s D_is · sum_s D_js),   A_s = G_ij(s) / (u_i u_j),   D_is = G_ii(s) / u_i²
+
+that is the mean attenuated cosine divided by the mean reliability of the two gradients (Spearman 1904). The scale u
+uses products within a mini-batch only, whose noise does not lean to either sign of A. Its interval comes from the
+spread between neighbouring steps, whose mini-batches are independent, or for very few steps from the delete-one-batch
+jackknife inside each. Pooling is our choice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Int8
+
+from workbench.core.gramian import cosine_matrix, cosines, leave_one_out, unbiased
+
+#: States of an estimated cosine, in the order of every legend.
+CONFLICT, UNDETERMINED, ALIGNED, BELOW_NOISE, MISSING = range(5)
+#: With fewer steps, pooling rests on the mini-batches inside each step (when there are at least three).
+STEPS_FOR_SPREAD = 8
+STATES = ("conflict", "undetermined", "aligned", "signal below noise", "not recorded")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Cosines with 95 % intervals.
+
+    ``value`` is NaN where a signal is below its noise or nothing was recorded (``state`` tells which); ``low`` and
+    ``high`` are infinite where there is a number but no interval. Not clipped to [-1, 1].
+    """
+
+    value: Float[np.ndarray, "..."]
+    low: Float[np.ndarray, "..."]
+    high: Float[np.ndarray, "..."]
+    state: Int8[np.ndarray, "..."]
+
+    def __getitem__(self, index: Any) -> Estimate:
+        arrays = (self.value, self.low, self.high, self.state)
+        return Estimate(*(np.asarray(array[index]) for array in arrays))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What pooling needs of every step, over S steps, M modules and P pairs (or T tasks).
+
+    ``a``, ``d``: A and D above; NaN where not recorded. ``var_aa``, ``cov_ai``, ``cov_aj``, ``cov_ij``, ``var_dd``:
+    their jackknife (co)variances within the step; NaN when fewer than three mini-batches were recorded.
+    """
+
+    a: Float[np.ndarray, "S M P"]
+    d: Float[np.ndarray, "S M T"]
+    var_aa: Float[np.ndarray, "S M P"]
+    cov_ai: Float[np.ndarray, "S M P"]
+    cov_aj: Float[np.ndarray, "S M P"]
+    cov_ij: Float[np.ndarray, "S M P"]
+    var_dd: Float[np.ndarray, "S M T"]
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over steps of A, D_i and D_j per module and pair."""
+
+    a: Float[np.ndarray, "M P"]
+    i: Float[np.ndarray, "M P"]
+    j: Float[np.ndarray, "M P"]
+
+    @property
+    def norm(self) -> Float[np.ndarray, "M P"]:
+        """sqrt(D_i D_j); NaN where one is not positive."""
+        positive = (self.i > 0) & (self.j > 0)
+        return np.sqrt(np.where(positive, self.i * self.j, np.nan))
+
+    @property
+    def cosine(self) -> Float[np.ndarray, "M P"]:
+        return self.a / self.norm
+
+    @property
+    def slopes(self) -> tuple[Float[np.ndarray, "M P"], Float[np.ndarray, "M P"]]:
+        """Derivatives of the cosine by D_i and D_j over that by A."""
+        positive = ~np.isnan(self.norm)
+        one = np.where(positive, self.a, np.nan)
+        return -0.5 * one / np.where(positive, self.i, 1.0), -0.5 * one / np.where(positive, self.j, 1.0)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A pooled cosine per module and pair, with the one-sided p-value of "not below 0"."""
+
+    cosine: Estimate
+    p_value: Float[np.ndarray, "M P"]
+
+
+def states(
+    value: Float[np.ndarray, "..."],
+    low: Float[np.ndarray, "..."],
+    high: Float[np.ndarray, "..."],
+    missing: Bool[np.ndarray, "..."],
+) -> Int8[np.ndarray, "..."]:
+    """The state of every cosine: called only when the whole interval lies on one side of 0."""
+    state = np.full(value.shape, UNDETERMINED, dtype=np.int8)
+    state[high < 0] = CONFLICT
+    state[low > 0] = ALIGNED
+    state[np.isnan(value)] = BELOW_NOISE
+    state[missing] = MISSING
+    return state
+
+
+def task_pairs(n_tasks: int) -> Int[np.ndarray, "P 2"]:
+    """All pairs i < j, in the order of the upper triangle."""
+    return np.stack(np.triu_indices(n_tasks, 1), axis=1)
+
+
+def at_steps(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"]) -> tuple[Estimate, Moments]:
+    """Cosines per step and module, and what pooling them needs. Entries that were not recorded are NaN."""
+    i, j = pairs.T
+    missing = np.isnan(np.einsum("smikjk->smij", dot)[..., i, j])
+    found = cosines(dot)
+    value, low, high = (array[..., i, j] for array in (found.value, found.low, found.high))
+    cosine = Estimate(value, low, high, states(value, low, high, missing))
+    square = np.einsum("smikik->smi", dot) / dot.shape[-1]  # u², [S, M, T]
+    scale = np.sqrt(np.where(square > 0, square, np.nan))
+    pair_scale = scale[..., i] * scale[..., j]
+    gram = unbiased(dot)
+    a, d = gram[..., i, j] / pair_scale, np.einsum("smii->smi", gram) / scale**2
+    if dot.shape[-1] < 3:
+        unknown_pair, unknown_task = np.full_like(a, np.nan), np.full_like(d, np.nan)
+        return cosine, Moments(a, d, unknown_pair, unknown_pair, unknown_pair, unknown_pair, unknown_task)
+    left = leave_one_out(dot)  # [K, S, M, T, T]
+    left = left - left.mean(axis=0)
+    da, dd = left[..., i, j] / pair_scale, np.einsum("ksmii->ksmi", left) / scale**2
+    factor = (dot.shape[-1] - 1) / dot.shape[-1]
+    di, dj = dd[..., i], dd[..., j]
+    var_aa, cov_ai, cov_aj, cov_ij = (factor * (x * y).sum(axis=0) for x, y in ((da, da), (da, di), (da, dj), (di, dj)))
+    return cosine, Moments(a, d, var_aa, cov_ai, cov_aj, cov_ij, factor * (dd**2).sum(axis=0))
+
+
+def plug_in_cosine(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"]) -> Float[np.ndarray, "S M P"]:
+    """The naive cosine of the whole batch's gradients, biased by the noise that tasks share."""
+    return cosine_matrix(dot.mean(axis=(3, 5)))[..., pairs[:, 0], pairs[:, 1]]
+
+
+def pool(
+    moments: Moments, pairs: Int[np.ndarray, "P 2"], n_batches: int, starts: Int[np.ndarray, " W"] | None = None
+) -> Pooled:
+    """The pooled cosine over all steps of ``moments``.
+
+    ``starts``: index of the first step of every window; the spread between steps is taken within windows, so that a
+    cosine that changes slowly during training does not widen the interval. Below noise when a task's summed
+    reliability is not above two of its standard errors. Fewer than ``STEPS_FOR_SPREAD`` steps are judged by their
+    mini-batches when there are at least three of them; fewer than three steps of two mini-batches not at all.
+    """
+    i, j = pairs.T
+    di, dj = moments.d[..., i], moments.d[..., j]
+    valid = np.isfinite(moments.a) & np.isfinite(di) & np.isfinite(dj)
+    by_batches = n_batches >= 3 and len(moments.a) < STEPS_FOR_SPREAD
+    if by_batches:
+        valid &= np.isfinite(moments.var_aa)
+    a, di, dj = (np.where(valid, x, 0.0) for x in (moments.a, di, dj))
+    sums = Sums(a.sum(axis=0), di.sum(axis=0), dj.sum(axis=0))
+    n = valid.sum(axis=0)
+    if by_batches:
+        se, low_signal = _within(moments, pairs, valid, sums)
+        df = n * (n_batches - 1)
+    else:
+        starts = np.zeros(1, dtype=np.int64) if starts is None else starts
+        se, low_signal, df = _between(a, di, dj, valid, sums, starts)
+    return _conclude(sums.cosine, se, low_signal, n, df)
+
+
+def _conclude(
+    value: Float[np.ndarray, "M P"],
+    se: Float[np.ndarray, "M P"],
+    low_signal: Bool[np.ndarray, "M P"],
+    n: Int[np.ndarray, "M P"],
+    df: Int[np.ndarray, "M P"],
+) -> Pooled:
+    from scipy.special import stdtr, stdtrit
+
+    value = np.where(low_signal, np.nan, value)
+    half = np.where(np.isfinite(se), stdtrit(np.maximum(df, 1), 0.975) * se, np.inf)
+    half = np.where(np.isnan(value), np.nan, half)
+    low, high = value - half, value + half
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p_value = stdtr(np.maximum(df, 1), value / se)
+    # No spread at all (identical gradients everywhere): the sign is certain.
+    p_value = np.where(se == 0, np.where(value < 0, 0.0, 1.0), p_value)
+    p_value = np.where(np.isfinite(se), p_value, np.nan)
+    return Pooled(Estimate(value, low, high, states(value, low, high, n == 0)), p_value)
+
+
+def _within(
+    moments: Moments, pairs: Int[np.ndarray, "P 2"], valid: Bool[np.ndarray, "S M P"], sums: Sums
+) -> tuple[Float[np.ndarray, "M P"], Bool[np.ndarray, "M P"]]:
+    """Standard error by the delta method from the jackknife covariances of every step; where a signal is too low."""
+    i, j = pairs.T
+
+    def total(array: Float[np.ndarray, "S M P"]) -> Float[np.ndarray, "M P"]:
+        return np.where(valid, array, 0.0).sum(axis=0)
+
+    var_i, var_j = total(moments.var_dd[..., i]), total(moments.var_dd[..., j])
+    low_signal = ~((sums.i > 2 * np.sqrt(var_i)) & (sums.j > 2 * np.sqrt(var_j)))
+    wi, wj = sums.slopes
+    variance = total(moments.var_aa) + wi**2 * var_i + wj**2 * var_j
+    variance += 2 * (wi * total(moments.cov_ai) + wj * total(moments.cov_aj) + wi * wj * total(moments.cov_ij))
+    return np.sqrt(np.maximum(variance, 0.0)) / sums.norm, low_signal
+
+
+def _between(
+    a: Float[np.ndarray, "S M P"],
+    di: Float[np.ndarray, "S M P"],
+    dj: Float[np.ndarray, "S M P"],
+    valid: Bool[np.ndarray, "S M P"],
+    sums: Sums,
+    starts: Int[np.ndarray, " W"],
+) -> tuple[Float[np.ndarray, "M P"], Bool[np.ndarray, "M P"], Int[np.ndarray, "M P"]]:
+    """Standard error by the delta method from the spread between the steps of a window; its degrees of freedom."""
+    count = np.add.reduceat(valid, starts, axis=0, dtype=np.int64)  # [W, M, P]
+    length = np.diff(np.append(starts, len(a)))
+
+    def standard_error(x: Float[np.ndarray, "S M P"]) -> Float[np.ndarray, "M P"]:
+        mean = np.add.reduceat(np.where(valid, x, 0.0), starts, axis=0) / np.maximum(count, 1)
+        squares = np.where(valid, x - np.repeat(mean, length, axis=0), 0.0) ** 2
+        return np.sqrt((np.add.reduceat(squares, starts, axis=0) * count / np.maximum(count - 1, 1)).sum(axis=0))
+
+    wi, wj = sums.slopes
+    df = np.maximum(count - 1, 0).sum(axis=0)
+    enough = (df >= 2) & (count != 1).all(axis=0)
+    low_signal = ~((sums.i > 2 * standard_error(di)) & (sums.j > 2 * standard_error(dj)))
+    low_signal = (low_signal & enough) | np.isnan(sums.cosine)
+    se = standard_error(a + wi * di + wj * dj) / sums.norm
+    return np.where(enough, se, np.inf), low_signal, df

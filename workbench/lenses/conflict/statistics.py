@@ -1,0 +1,358 @@
+"""From recorded Gramians to cosines with intervals per step, window and module, in one pass over the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from workbench.core import Run
+from workbench.core.gramian import jackknife_se, leave_one_out, unbiased
+from workbench.core.schema import ALL_MODULES
+from workbench.lenses.conflict.estimates import (
+    ALIGNED,
+    CONFLICT,
+    MISSING,
+    STATES,
+    Estimate,
+    Moments,
+    Pooled,
+    at_steps,
+    plug_in_cosine,
+    pool,
+    states,
+    task_pairs,
+)
+from workbench.lenses.intervals import benjamini_hochberg, wilson
+
+#: Recon's threshold S: a pair counts at a step when its cosine is below it (the authors' value for Multi-Fashion).
+RECON_THRESHOLD = -0.1
+#: Windows hold at least this many recorded steps, and there are at most so many windows.
+STEPS_PER_WINDOW, MAX_WINDOWS = 8, 12
+#: Gramian entries read in all, and at a time. Beyond the first, steps are taken evenly spaced.
+MAX_ENTRIES, CHUNK_ENTRIES = 40_000_000, 3_000_000
+#: False discoveries allowed among all called (pair, module) cells.
+FALSE_DISCOVERY_RATE = 0.05
+
+
+@dataclass(frozen=True)
+class Share:
+    """In which share of the recorded steps (or windows of steps) each state was found, per module and pair.
+
+    Attributes:
+        unit: "step" when steps alone carry enough signal, else "window" (a window of consecutive recorded steps).
+        counts: By state, in the order of ``estimates.STATES``.
+        low, high: Wilson 95 % interval of the conflicting share; NaN where nothing was recorded.
+    """
+
+    unit: str
+    counts: Int[np.ndarray, "M P 5"]
+    conflicting: Float[np.ndarray, "M P"]
+    low: Float[np.ndarray, "M P"]
+    high: Float[np.ndarray, "M P"]
+
+    @property
+    def n(self) -> Int[np.ndarray, "M P"]:
+        """Steps or windows with a record of the pair."""
+        return self.counts[..., :MISSING].sum(axis=-1)
+
+    @property
+    def shares(self) -> Float[np.ndarray, "M P 5"]:
+        """Share of every state among what was recorded; NaN where nothing was."""
+        n = self.n[..., None]
+        return self.counts / np.where(n > 0, n, np.nan)
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """All numbers of the lens. M modules, the last being all of them together when there are several; P pairs i < j.
+
+    Attributes:
+        steps: Steps that were read; ``n_recorded`` steps were recorded (more when the record is very large).
+        n_batches: Mini-batches a step (the largest number). 1 means that nothing unbiased can be said.
+        nonfinite: Recorded steps at which a task's gradients held NaN or infinite values; they are left out.
+        cosine, naive: Per step: unbiased with interval, and the biased cosine of the whole batch's gradients
+            (``naive_overall``: its mean over steps).
+        norm: Unbiased gradient norms; NaN where below noise.
+        below_noise: Per step and task.
+        windows: First and last step of every window. window: the pooled cosine of each.
+        overall: Pooled over all steps.
+        share_over_time: Share of every state among all pairs, by window, in the order of ``estimates.STATES``.
+        p_adjusted: "No conflict" per module and pair, over the whole run and in any window, adjusted over all
+            modules and pairs (Benjamini-Hochberg).
+        recon: Recon's score per module: pairs a step with naive cosine below ``RECON_THRESHOLD``.
+        recon_called: The same counted by unbiased windows or steps whose interval lies wholly below it.
+        log_ratio: Mean over steps of ln(norm_i / norm_j) with its interval; NaN below three usable steps.
+    """
+
+    tasks: tuple[str, ...]
+    modules: tuple[str, ...]
+    pairs: Int[np.ndarray, "P 2"]
+    steps: Int[np.ndarray, " S"]
+    n_recorded: int
+    n_batches: int
+    nonfinite: Int[np.ndarray, " T"]
+    cosine: Estimate
+    naive: Float[np.ndarray, "S M P"]
+    naive_overall: Float[np.ndarray, "M P"]
+    norm: Float[np.ndarray, "S M T"]
+    below_noise: Bool[np.ndarray, "S M T"]
+    windows: Int[np.ndarray, "W 2"]
+    window: Estimate
+    overall: Estimate
+    p_adjusted: Float[np.ndarray, "M P"]
+    share: Share
+    share_over_time: Float[np.ndarray, "W M 5"]
+    recon: Float[np.ndarray, " M"]
+    recon_called: Float[np.ndarray, " M"]
+    log_ratio: Estimate
+
+    @property
+    def total(self) -> int:
+        """Index of all shared parameters together."""
+        return len(self.modules) - 1
+
+    @property
+    def called(self) -> Bool[np.ndarray, "M P"]:
+        """Where a conflict holds beyond noise after correction for looking at many cells."""
+        return np.nan_to_num(self.p_adjusted, nan=1.0) < FALSE_DISCOVERY_RATE
+
+    def pair_name(self, pair: int) -> str:
+        i, j = self.pairs[pair]
+        return f"{self.tasks[i]} – {self.tasks[j]}"
+
+    @property
+    def pair_names(self) -> list[str]:
+        return [self.pair_name(pair) for pair in range(len(self.pairs))]
+
+    @property
+    def ranking(self) -> Int[np.ndarray, " P"]:
+        """Pairs by evidence of conflict: first those called for all parameters, by their cosine there, then those
+        called in single modules and the rest, by their lowest cosine."""
+        lowest = np.nan_to_num(self.overall.value, nan=np.inf).min(axis=0)
+        everywhere = self.called[self.total]
+        depth = np.where(everywhere, self.overall.value[self.total], lowest)
+        return np.lexsort((depth, ~self.called.any(axis=0), ~everywhere))
+
+    @property
+    def worst_pair(self) -> int:
+        return int(self.ranking[0])
+
+    @property
+    def similarity(self) -> Float[np.ndarray, "M P"]:
+        """Magnitude similarity 2 |g_i| |g_j| / (|g_i|² + |g_j|²) at the mean length ratio; in (0, 1]."""
+        return 1 / np.cosh(self.log_ratio.value)
+
+    def ratio(self, module: int) -> Estimate:
+        """How many times longer the longer gradient of every pair is, with interval."""
+        found = self.log_ratio[module]
+        turn = found.value < 0
+        low, high = np.where(turn, -found.high, found.low), np.where(turn, -found.low, found.high)
+        return Estimate(np.exp(np.abs(found.value)), np.exp(low), np.exp(high), found.state)
+
+    def longer_first(self, module: int, pair: int) -> tuple[str, str]:
+        """The tasks of a pair, the one with the longer gradient first."""
+        i, j = self.pairs[pair]
+        return (
+            (self.tasks[j], self.tasks[i]) if self.log_ratio.value[module, pair] < 0 else (self.tasks[i], self.tasks[j])
+        )
+
+
+def statistics(run: Run, max_entries: int = MAX_ENTRIES, chunk_entries: int = CHUNK_ENTRIES) -> Conflict:
+    """Read the recorded Gramians of a run.
+
+    ``max_entries``: when the record holds more numbers, only evenly spaced steps are read (``n_recorded`` tells).
+    ``chunk_entries``: numbers held in memory at a time.
+
+    Raises:
+        MissingTable: the run recorded no task gradients.
+    """
+    modules, tasks, n_batches = axes = run.gramian_axes()
+    recorded = run.gramian_steps()
+    per_step = len(modules) * (len(tasks) * n_batches) ** 2
+    n_read = max(1, min(len(recorded), max_entries // per_step))
+    steps = [recorded[i] for i in np.unique(np.linspace(0, len(recorded) - 1, n_read).round().astype(int))]
+    pairs = task_pairs(len(tasks))
+    chunk = max(1, chunk_entries // per_step)
+    pieces: list[_Piece] = []
+    for start in range(0, len(steps), chunk):
+        grams = run.gramians(steps[start : start + chunk], axes)
+        dot = np.stack([gram.dot for gram in grams.values()])
+        pieces.extend(_read_piece(_with_total(dot, modules), pairs))
+    names = modules if len(modules) == 1 else (*modules, ALL_MODULES)
+    nonfinite = _nonfinite(run, tasks)
+    return _assemble(tasks, names, pairs, np.asarray(steps), len(recorded), n_batches, nonfinite, pieces)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """The numbers of some consecutive steps."""
+
+    cosine: Estimate
+    moments: Moments
+    naive: Float[np.ndarray, "S M P"]
+    norm: Float[np.ndarray, "S M T"]
+    below_noise: Bool[np.ndarray, "S M T"]
+
+
+def _with_total(dot: Float[np.ndarray, "S M T K T K"], modules: tuple[str, ...]) -> np.ndarray:
+    """Append the sum over modules. Infinite entries become NaN, which later counts as not recorded."""
+    dot = np.where(np.isfinite(dot), dot, np.nan)
+    if len(modules) == 1:
+        return dot
+    parts = [i for i, name in enumerate(modules) if name != ALL_MODULES]
+    return np.concatenate([dot, dot[:, parts].sum(axis=1, keepdims=True)], axis=1)
+
+
+def _read_piece(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"]) -> Iterator[_Piece]:
+    """Steps that recorded the same mini-batches go together; batches absent from a step are left out of it."""
+    present = ~np.isnan(np.einsum("smikik->smik", dot)).all(axis=(1, 2))  # [S, K]
+    first = 0
+    for last in range(1, len(dot) + 1):
+        if last < len(dot) and (present[last] == present[first]).all():
+            continue
+        batches = np.flatnonzero(present[first]) if present[first].any() else np.arange(dot.shape[-1])
+        part = dot[first:last] if present[first].all() else dot[first:last][:, :, :, batches][..., batches]
+        yield _numbers(part, pairs)
+        first = last
+
+
+def _numbers(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"]) -> _Piece:
+    cosine, moments = at_steps(dot, pairs)
+    square = np.einsum("smii->smi", unbiased(dot))
+    noise = np.zeros_like(square)
+    if dot.shape[-1] >= 3:
+        noise = 2 * jackknife_se(np.einsum("ksmii->ksmi", leave_one_out(dot)))
+    below = ~(square > noise)
+    norm = np.sqrt(np.where(below, np.nan, square))
+    return _Piece(cosine, moments, plug_in_cosine(dot, pairs), norm, below & ~np.isnan(square))
+
+
+def _nonfinite(run: Run, tasks: tuple[str, ...]) -> Int[np.ndarray, " T"]:
+    """At how many recorded steps some squared norm of a task's gradient is NaN or infinite."""
+    frame = run.query(
+        "SELECT task_a AS task, count(DISTINCT step) AS n FROM task_gradients "
+        "WHERE task_a = task_b AND (dot IS NULL OR NOT isfinite(dot)) GROUP BY task_a"
+    )
+    counts = dict(zip(frame["task"], frame["n"], strict=True))
+    return np.array([int(counts.get(task, 0)) for task in tasks])
+
+
+def _assemble(
+    tasks: tuple[str, ...],
+    modules: tuple[str, ...],
+    pairs: Int[np.ndarray, "P 2"],
+    steps: Int[np.ndarray, " S"],
+    n_recorded: int,
+    n_batches: int,
+    nonfinite: Int[np.ndarray, " T"],
+    pieces: list[_Piece],
+) -> Conflict:
+    cosine = _joined([piece.cosine for piece in pieces])
+    moments = _joined([piece.moments for piece in pieces])
+    naive, norm, below = (
+        np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("naive", "norm", "below_noise")
+    )
+    spans = np.array_split(np.arange(len(steps)), np.clip(len(steps) // STEPS_PER_WINDOW, 1, MAX_WINDOWS))
+    pooled = [pool(_slice(moments, slice(span[0], span[-1] + 1)), pairs, n_batches) for span in spans]
+    window = _joined([one.cosine for one in pooled], np.stack)
+    overall = pool(moments, pairs, n_batches, np.array([span[0] for span in spans]))
+    share = _share(cosine, window)
+    counted = cosine if share.unit == "step" else window
+    return Conflict(
+        tasks=tasks,
+        modules=modules,
+        pairs=pairs,
+        steps=steps,
+        n_recorded=n_recorded,
+        n_batches=n_batches,
+        nonfinite=nonfinite,
+        cosine=cosine,
+        naive=naive,
+        naive_overall=_mean_known(naive),
+        norm=norm,
+        below_noise=below,
+        windows=np.array([[steps[span[0]], steps[span[-1]]] for span in spans]),
+        window=window,
+        overall=overall.cosine,
+        p_adjusted=_adjusted(overall, pooled),
+        share=share,
+        share_over_time=_share_over_time(cosine if share.unit == "step" else None, window, spans),
+        recon=(naive < RECON_THRESHOLD).sum(axis=-1).mean(axis=0),
+        recon_called=(counted.high < RECON_THRESHOLD).sum(axis=-1).mean(axis=0),
+        log_ratio=_log_ratio(norm, pairs),
+    )
+
+
+Record = TypeVar("Record", Estimate, Moments)
+
+
+def _joined(parts: list[Record], join: Callable[..., np.ndarray] = np.concatenate) -> Record:
+    """Arrays of several records joined along (or stacked on) their first axis."""
+    names = [field.name for field in fields(parts[0])]
+    return type(parts[0])(*(join([getattr(part, name) for part in parts]) for name in names))
+
+
+def _slice(moments: Moments, steps: slice) -> Moments:
+    return Moments(*(getattr(moments, field.name)[steps] for field in fields(moments)))
+
+
+def _share(cosine: Estimate, window: Estimate) -> Share:
+    """Counted by steps when they settle at least as large a share of the cells as windows do, else by windows."""
+    settled = [np.isin(found.state[:, -1], (CONFLICT, ALIGNED)).sum() / len(found.state) for found in (cosine, window)]
+    unit, found = ("step", cosine) if settled[0] >= 0.5 * settled[1] and settled[0] > 0 else ("window", window)
+    counts = np.stack([(found.state == state).sum(axis=0) for state in range(len(STATES))], axis=-1)
+    n = counts[..., :MISSING].sum(axis=-1)
+    low, high = wilson(counts[..., CONFLICT].astype(float), n.astype(float))
+    conflicting = counts[..., CONFLICT] / np.where(n > 0, n, np.nan)
+    return Share(unit, counts, conflicting, low, high)
+
+
+def _share_over_time(steps: Estimate | None, window: Estimate, spans: list[np.ndarray]) -> Float[np.ndarray, "W M 5"]:
+    """Counted over (step, pair) cells when steps are counted, else over the pairs of each window."""
+    cells = [window.state[[i]] for i in range(len(spans))] if steps is None else [steps.state[span] for span in spans]
+    counts = np.array([[(cell == state).sum(axis=(0, 2)) for state in range(len(STATES))] for cell in cells])
+    counts[:, MISSING] = 0
+    total = counts.sum(axis=1, keepdims=True)
+    return np.moveaxis(counts / np.where(total > 0, total, np.nan), 1, 2)
+
+
+def _mean_known(values: Float[np.ndarray, "S M P"]) -> Float[np.ndarray, "M P"]:
+    known = ~np.isnan(values)
+    n = known.sum(axis=0)
+    return np.where(known, values, 0.0).sum(axis=0) / np.where(n > 0, n, np.nan)
+
+
+def _adjusted(overall: Pooled, windows: list[Pooled]) -> Float[np.ndarray, "M P"]:
+    """Twice the smaller of the overall p-value and Simes' p-value over windows, then Benjamini-Hochberg over all cells.
+
+    Windows are there to find a conflict of one phase that the rest of training hides.
+    """
+    by_window = np.sort(np.stack([one.p_value for one in windows]), axis=0)  # NaN last
+    tested = (~np.isnan(by_window)).sum(axis=0)
+    rank = np.arange(1, len(windows) + 1).reshape(-1, 1, 1)
+    simes = np.nanmin(np.vstack([by_window * tested / rank, np.full((1, *tested.shape), 2.0)]), axis=0)
+    p = 2 * np.fmin(overall.p_value, simes)
+    p = np.where(np.isnan(overall.p_value) & (tested == 0), np.nan, np.minimum(p, 1.0))
+    return benjamini_hochberg(p.ravel()).reshape(p.shape)
+
+
+def _log_ratio(norm: Float[np.ndarray, "S M T"], pairs: Int[np.ndarray, "P 2"]) -> Estimate:
+    """Mean over steps of ln(norm_i / norm_j) with Student's interval."""
+    from scipy.special import stdtrit
+
+    with np.errstate(divide="ignore"):
+        difference = np.log(norm[..., pairs[:, 0]]) - np.log(norm[..., pairs[:, 1]])
+    valid = np.isfinite(difference)
+    n = valid.sum(axis=0)
+    count = np.maximum(n, 1)
+    mean = np.where(valid, difference, 0.0).sum(axis=0) / count
+    spread = (np.where(valid, difference - mean, 0.0) ** 2).sum(axis=0)
+    half = stdtrit(np.maximum(n - 1, 1), 0.975) * np.sqrt(spread / (np.maximum(n - 1, 1) * count))
+    enough = n >= 3
+    mean, half = np.where(enough, mean, np.nan), np.where(enough, half, np.nan)
+    low, high = mean - half, mean + half
+    return Estimate(mean, low, high, states(mean, low, high, ~enough))

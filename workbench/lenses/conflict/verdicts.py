@@ -1,0 +1,249 @@
+"""What the conflict lens says in words. The limits below are our choice; the numbers are in every sentence."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from workbench.lenses.base import Level, Verdict
+from workbench.lenses.conflict.drawing import interval, number
+from workbench.lenses.conflict.estimates import ALIGNED, BELOW_NOISE
+from workbench.lenses.conflict.statistics import Conflict
+
+#: A called conflict is a problem when it is in at least this share of what was counted, or so deep on average.
+PROBLEM_SHARE, PROBLEM_COSINE = 0.25, -0.1
+#: A mean cosine that cannot be below this is no conflict worth naming.
+NEGLIGIBLE = -0.1
+#: A task is dominated when another's gradient is at least this many times longer.
+DOMINANCE_WATCH, DOMINANCE_PROBLEM = 10.0, 30.0
+#: Pairs above this mean cosine with equal lengths may be one task under two names.
+SAME_TASK = 0.95
+#: Nothing is concluded about a task below noise in more than this share of the recorded steps and pooled.
+MOSTLY = 0.5
+#: Sentences about pairs; the table holds the rest.
+MAX_PAIRS = 3
+
+RECORD_BATCHES = (
+    "Pass per-sample losses to Recorder.task_gradients, so that the batch can be split into at least 4 mini-batches."
+)
+
+
+def verdicts(stats: Conflict) -> list[Verdict]:
+    """Worst first by level when sorted; never empty."""
+    if len(stats.tasks) < 2:
+        return [
+            Verdict(
+                "cannot tell",
+                f"Gradients of one task alone were recorded ({stats.tasks[0]}): a conflict needs two.",
+                "Record a second task, or let domains or groups play the tasks by recording one loss for each.",
+            )
+        ]
+    if stats.n_batches < 2:
+        return [*_nonfinite(stats), _one_batch(stats)]
+    found = [*_nonfinite(stats), *_conflicts(stats), *_dominance(stats), *_below_noise(stats)]
+    if not any(verdict.level in ("problem", "watch") and "pair" in verdict.options for verdict in found):
+        found.append(_no_conflict(stats))
+    return [*found, *_same_task(stats)]
+
+
+def _one_batch(stats: Conflict) -> Verdict:
+    return Verdict(
+        "cannot tell",
+        "Only one mini-batch a step was recorded. The product of two gradients from the same samples holds their "
+        "shared noise, so not even its sign can be trusted.",
+        RECORD_BATCHES,
+    )
+
+
+def _nonfinite(stats: Conflict) -> list[Verdict]:
+    return [
+        Verdict(
+            "watch",
+            f"The gradients of {task} held NaN or infinite values at {n} of {stats.n_recorded} recorded steps; "
+            "those steps are left out.",
+            "Look at that task's loss around those steps; a smaller learning rate or clipping the gradient's norm "
+            "usually ends it.",
+            value=n / stats.n_recorded,
+        )
+        for task, n in zip(stats.tasks, stats.nonfinite.tolist(), strict=True)
+        if n
+    ]
+
+
+def _conflicts(stats: Conflict) -> list[Verdict]:
+    called = np.flatnonzero(stats.called.any(axis=0))
+    order = [pair for pair in stats.ranking.tolist() if pair in set(called.tolist())]
+    found = [_conflict(stats, pair) for pair in order[:MAX_PAIRS]]
+    if len(order) > MAX_PAIRS:
+        found.append(
+            Verdict(
+                "watch",
+                f"{len(order)} of {len(stats.pairs)} pairs of tasks conflict beyond noise somewhere in the network; "
+                f"the {MAX_PAIRS} with the most evidence are named above.",
+                "The table of pairs lists all of them.",
+                value=float(len(order)),
+            )
+        )
+    return found
+
+
+def _conflict(stats: Conflict, pair: int) -> Verdict:
+    """One pair, told where its conflict is strongest: all parameters if it is called there, else its worst module."""
+    total = stats.total
+    parts = _called_modules(stats, pair)
+    at = total if stats.called[total, pair] else parts[0]
+    i, j = stats.pairs[pair]
+    share, low, high = (float(a[at, pair]) for a in (stats.share.conflicting, stats.share.low, stats.share.high))
+    n = int(stats.share.n[at, pair])
+    cosine = stats.overall[at, pair]
+    what = _places(stats, parts) if at != total or len(stats.modules) == 1 else "the shared parameters"
+    sentence = (
+        f"{stats.tasks[i]} and {stats.tasks[j]} pull {what} in opposite directions "
+        f"in {100 * share:.0f} % of {_units(stats)} (95 % interval {100 * low:.0f}–{100 * high:.0f} %, n = {n})"
+    )
+    if np.isfinite(cosine.value):
+        mean = f"{number(float(cosine.value))} ({interval(float(cosine.low), float(cosine.high))})"
+        sentence += f"; their mean cosine over training is {mean}"
+    sentence += "."
+    if at == total and parts and len(stats.modules) > 1:
+        sentence += f" The conflict sits in {_places(stats, parts)}."
+    deep = bool(cosine.high < PROBLEM_COSINE)
+    level: Level = "problem" if at == total and (low > PROBLEM_SHARE or deep) else "watch"
+    options = {"pair": stats.pair_name(pair)} | ({} if at == total else {"module": stats.modules[at]})
+    return Verdict(level, sentence, _remedy(stats, parts), share, low, high, options)
+
+
+def _units(stats: Conflict) -> str:
+    if stats.share.unit == "step":
+        return "recorded steps"
+    return f"windows of about {max(1, round(len(stats.steps) / len(stats.windows)))} recorded steps"
+
+
+def _called_modules(stats: Conflict, pair: int) -> list[int]:
+    """Single modules in which the pair's conflict is called, most certain first."""
+    single = np.arange(stats.total if len(stats.modules) > 1 else 1)
+    inside = single[stats.called[single, pair]]
+    return inside[np.argsort(np.nan_to_num(stats.overall.high[inside, pair], nan=np.inf), kind="stable")].tolist()
+
+
+def _places(stats: Conflict, parts: list[int]) -> str:
+    names = [stats.modules[part] for part in sorted(parts[:3])]
+    more = len(parts) - len(names)
+    if more > 0:
+        return f"{', '.join(names)} and {more} more module{'s' if more > 1 else ''}"
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def _remedy(stats: Conflict, parts: list[int]) -> str:
+    if len(stats.modules) == 1 or not parts:
+        return "Compare the aggregators on the replay board, beside the plain sum of losses."
+    return (
+        f"Give each of the two its own copy of {_places(stats, parts)} (layer ladder), "
+        "or compare aggregators on the replay board, beside the plain sum of losses."
+    )
+
+
+def _dominance(stats: Conflict) -> list[Verdict]:
+    """The most dominated pair of all shared parameters, when one gradient is many times longer than the other."""
+    ratio = stats.ratio(stats.total)
+    certain = np.nan_to_num(ratio.low, nan=0.0)
+    pair = int(np.argmax(certain))
+    if certain[pair] < DOMINANCE_WATCH:
+        return []
+    longer, shorter = stats.longer_first(stats.total, pair)
+    value, low, high = float(ratio.value[pair]), float(ratio.low[pair]), float(ratio.high[pair])
+    return [
+        Verdict(
+            "problem" if low > DOMINANCE_PROBLEM else "watch",
+            f"The gradient of {longer} is {value:.3g} times as long as that of {shorter} on the shared parameters "
+            f"(95 % interval {low:.3g} to {high:.3g}): their sum trains mostly {longer}.",
+            f"Check the scale of {longer}'s loss; weigh the losses, or normalise the gradients before adding them.",
+            value,
+            low,
+            high,
+            {"view": "magnitude"},
+        )
+    ]
+
+
+def _below_noise(stats: Conflict) -> list[Verdict]:
+    """Tasks without enough signal, step by step and also after pooling all steps."""
+    total = stats.total
+    found = []
+    for index, task in enumerate(stats.tasks):
+        mine = (stats.pairs == index).any(axis=1)
+        pooled = (stats.overall.state[total, mine] == BELOW_NOISE).all()
+        share = float(stats.below_noise[:, total, index].mean())
+        if pooled and share > MOSTLY:
+            found.append(
+                Verdict(
+                    "cannot tell",
+                    f"The gradient signal of {task} is below its noise in {100 * share:.0f} % of "
+                    f"{len(stats.steps)} recorded steps, and pooling all steps does not lift it above.",
+                    "Record larger or more mini-batches a step. Near convergence, or in a task that nothing is learnt "
+                    "for, this is expected.",
+                    value=share,
+                )
+            )
+    return found
+
+
+def _no_conflict(stats: Conflict) -> Verdict:
+    """Fine when every pair's mean cosine is known well enough, else cannot tell."""
+    overall = stats.overall[stats.total]
+    n_pairs, n_modules = len(stats.pairs), max(1, len(stats.modules) - 1)
+    low = np.where(np.isnan(overall.low), -np.inf, overall.low)
+    excluded = low > NEGLIGIBLE
+    where = f"in any of {n_modules} modules" if n_modules > 1 else "in the shared parameters"
+    pairs = "the pair of tasks does" if n_pairs == 1 else f"none of {n_pairs} pairs of tasks does"
+    if excluded.all():
+        worst = int(np.argmin(overall.value))
+        name = stats.pair_name(worst)
+        least = (
+            f"{number(float(overall.value[worst]))} ({interval(float(overall.low[worst]), float(overall.high[worst]))})"
+        )
+        start = (
+            f"No conflict beyond noise {where}"
+            if n_pairs == 1
+            else f"No pair of {len(stats.tasks)} tasks conflicts beyond noise {where}"
+        )
+        lowest = f"the mean cosine is {least}" if n_pairs == 1 else f"the lowest mean cosine, {name}, is {least}"
+        return Verdict(
+            "fine",
+            f"{start}; {lowest} over {len(stats.steps)} recorded steps.",
+            "If a task still learns worse than alone, compare gradient lengths, or the labels.",
+            float(overall.value[worst]), float(overall.low[worst]), float(overall.high[worst]),
+        )  # fmt: skip
+    unknown = int((~excluded).sum())
+    return Verdict(
+        "cannot tell",
+        f"In {len(stats.steps)} recorded steps {pairs} not show a conflict beyond noise, but a mean cosine below "
+        f"{number(NEGLIGIBLE, 1)} cannot be ruled out for {unknown} of {n_pairs}.",
+        "Record more steps, or more and larger mini-batches a step.",
+    )
+
+
+def _same_task(stats: Conflict) -> list[Verdict]:
+    """Pairs whose gradients are the same in direction and length."""
+    overall = stats.overall[stats.total]
+    same = np.flatnonzero(
+        (np.nan_to_num(overall.low, nan=-1.0) > SAME_TASK)
+        & (overall.state == ALIGNED)
+        & (stats.similarity[stats.total] > 0.9)
+    )
+    found = []
+    for pair in same[:MAX_PAIRS].tolist():
+        i, j = stats.pairs[pair]
+        value, low, high = (float(a[pair]) for a in (overall.value, overall.low, overall.high))
+        found.append(
+            Verdict(
+                "fine",
+                f"{stats.tasks[i]} and {stats.tasks[j]} train the shared parameters alike: mean cosine {number(value)} "
+                f"({interval(low, high)}), and their gradients are equally long.",
+                "If they are meant to be different tasks, check whether one is a copy of the other's targets.",
+                value,
+                low,
+                high,
+                {"pair": stats.pair_name(pair)},
+            )
+        )
+    return found
