@@ -1,0 +1,74 @@
+"""How far apart are my domains inside the model?
+
+Every number compares two sets of embeddings of the same layer at the same checkpoint: a domain with the training
+domains (or with all others when none is held out), and every pair of domains.
+
+- **MMD²** (kernel distance, Gretton et al. 2012): 0 when two clouds are the same; any kind of difference counts.
+- **Fréchet distance** (Dowson and Landau 1982): difference of means and covariances, on the first principal components,
+  in units of the variance within domains.
+- **Proxy A-distance** (Ben-David et al. 2007): how well a linear classifier recognises the domain of samples it has not
+  seen; 0 = not at all, 2 = always. Across layers it shows where domain information dies.
+- **Mixing**: share of a sample's nearest neighbours that come from other domains; 1 = as by chance, 0 = apart. High
+  mixing overall with low mixing *within* classes means that classes land on other classes.
+- **Class shift**: how far a class's centre moves, in radii of the class.
+
+How sure: each distance stands beside its null, what it becomes when domain labels are shuffled within classes, with
+a p-value corrected for the number of comparisons (Benjamini and Hochberg). The proxy A-distance has a 95 % interval.
+A shift is harmful only if accuracy falls with it: a domain that is easy to recognise and well classified can be left
+alone.
+
+When it misleads: distances are between *these* samples, so a domain recorded with other classes, or with training
+samples where the others hold test samples, looks shifted. Samples made from the same originals, or in groups (one
+writer, one video), make p-values too small or too large. Fréchet, MMD and centroids mean nothing across checkpoints,
+because the axes there are arbitrary: compare the numbers, not the clouds. A map in two dimensions hides and invents
+gaps: its trustworthiness and neighbour recall are printed on it, and the points it places worst are faint.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from workbench.lenses.base import Lens, View
+from workbench.lenses.domains.figures import class_bars, distance_matrix, mixing_figure, over_layers, over_training
+from workbench.lenses.domains.map_figure import colour_options, map_figure
+from workbench.lenses.domains.statistics import MEASURES, REFERENCE, DomainShift, statistics
+from workbench.lenses.domains.verdicts import verdicts
+
+__all__ = ["LENS", "MEASURES", "REFERENCE", "DomainShift", "colour_options", "map_figure", "statistics", "verdicts"]
+
+
+def tables(stats: DomainShift) -> dict[str, pd.DataFrame]:
+    """The numbers behind the figures."""
+    return {
+        "Distances": stats.comparisons,
+        "Neighbour mixing": stats.mixing,
+        "Shift per class": stats.class_shift,
+        "Accuracy per domain": stats.accuracy,
+    }
+
+
+LENS = Lens(
+    slug="domains",
+    title="How far apart are my domains inside the model?",
+    doc=__doc__,
+    needs=("embeddings", "samples"),
+    statistics=statistics,
+    verdicts=verdicts,
+    views=(
+        View("map", "Map", map_figure,
+             "Each point is a sample; near points are alike inside the model. Faint points and a low recall mean that "
+             "the flat picture misleads there."),
+        View("matrix", "Distances", distance_matrix,
+             "Every pair of domains with its distance and corrected p-value; grey cells are no different from chance."),
+        View("training", "Over training", over_training,
+             "Distance of each domain from the training domains at every recorded checkpoint; above the shaded band it "
+             "is more than chance."),
+        View("layers", "Through the network", over_layers,
+             "The same along the layers: high first and low last means that the network removes the domain by itself."),
+        View("mixing", "Mixing", mixing_figure,
+             "Whether nearest neighbours come from other domains, over all samples and within classes."),
+        View("classes", "Per class", class_bars,
+             "How far each class of a domain lies from the same class elsewhere; hatched bars: only chance."),
+    ),
+    tables=tables,
+)  # fmt: skip

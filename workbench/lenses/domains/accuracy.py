@@ -1,0 +1,94 @@
+"""Accuracy per domain beside the accuracy in its reference domains: does a shift do harm?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from workbench.core import Run
+from workbench.lenses.domains.points import Cohort
+from workbench.lenses.intervals import wilson
+
+COLUMNS = (
+    "step", "domain", "accuracy", "low", "high", "n",
+    "reference_accuracy", "reference_low", "reference_high", "reference_n", "drop", "drop_low", "drop_high",
+)  # fmt: skip
+
+
+def reference_codes(domain: int, held_out: tuple[bool, ...]) -> list[int]:
+    """What a domain is compared with as a whole: the training domains without itself; all others if there are none."""
+    training = [code for code, held in enumerate(held_out) if not held and code != domain]
+    return training or [code for code in range(len(held_out)) if code != domain]
+
+
+def accuracy_by_domain(run: Run, who: Cohort, steps: tuple[int, ...]) -> pd.DataFrame:
+    """Accuracy of the cohort's task per domain at the last prediction step up to each of ``steps``.
+
+    The reference accuracy pools its domains' samples, each domain with the same weight; its Wilson interval uses the
+    effective number of samples (sum w)² / sum w² of those weights. ``drop`` = reference - domain with Newcombe's
+    interval. Empty when there is no class, no predictions, or predictions that are not classes.
+    """
+    counts = _counts(run, who)
+    rows = []
+    for step in steps:
+        before = counts[counts["step"] <= step]
+        if before.empty:
+            continue
+        now = before[before["step"] == before["step"].max()].set_index("domain")
+        for code, name in enumerate(who.domains):
+            reference = [who.domains[i] for i in reference_codes(code, who.held_out) if who.domains[i] in now.index]
+            if name in now.index:
+                rows.append({"step": step, "domain": name} | _against(now, name, reference))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _counts(run: Run, who: Cohort) -> pd.DataFrame:
+    """Correct and all predictions per step and domain over the cohort's splits."""
+    columns = ["step", "domain", "correct", "n"]
+    if who.task is None or not run.has("predictions"):
+        return pd.DataFrame(columns=columns)
+    target, by = _identifier(f"target_{who.task}"), _identifier(who.by)
+    splits = sorted(set(who.frame["split"].fillna("").astype(str)))
+    frame = run.query(
+        f"""
+        SELECT p.step AS step, coalesce(CAST(s.{by} AS VARCHAR), '') AS domain,
+               sum(CASE WHEN CAST(p.prediction AS VARCHAR) = CAST(s.{target} AS VARCHAR)
+                         OR TRY_CAST(p.prediction AS DOUBLE) = TRY_CAST(s.{target} AS DOUBLE) THEN 1 ELSE 0 END)
+                   AS correct,
+               count(*) AS n
+        FROM predictions p JOIN samples s ON s.sample = p.sample
+        WHERE p.task = $task AND s.{target} IS NOT NULL AND p.prediction IS NOT NULL
+              AND list_contains($splits, coalesce(s.split, ''))
+        GROUP BY ALL ORDER BY ALL
+        """,
+        {"task": who.task, "splits": splits},
+    )
+    return frame[columns]
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _against(now: pd.DataFrame, name: str, reference: list[str]) -> dict[str, float]:
+    n, correct = (float(now[column].to_numpy(dtype=float)[now.index == name][0]) for column in ("n", "correct"))
+    accuracy, (low, high) = correct / n, _wilson(correct / n, n)
+    row = {"accuracy": accuracy, "low": low, "high": high, "n": n}
+    if not reference:
+        return row
+    sizes = now.loc[reference, "n"].to_numpy(dtype=float)
+    base = float((now.loc[reference, "correct"].to_numpy(dtype=float) / sizes).mean())
+    effective = len(sizes) ** 2 / float((1 / sizes).sum())
+    base_low, base_high = _wilson(base, effective)
+    drop = base - accuracy
+    return row | {
+        "reference_accuracy": base, "reference_low": base_low, "reference_high": base_high, "reference_n": sizes.sum(),
+        "drop": drop,
+        "drop_low": drop - float(np.hypot(base - base_low, high - accuracy)),
+        "drop_high": drop + float(np.hypot(base_high - base, accuracy - low)),
+    }  # fmt: skip
+
+
+def _wilson(share: float, n: float) -> tuple[float, float]:
+    low, high = wilson(np.array([share * n]), np.array([n]))
+    return float(low[0]), float(high[0])
