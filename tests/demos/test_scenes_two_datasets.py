@@ -1,0 +1,104 @@
+"""The recipe with two datasets of road scenes: what its runs hold, and that the planted conflict is there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from workbench.core import Run
+from workbench.demos import find_recipe, train
+from workbench.demos.recipes import scenes_two_datasets as recipe
+from workbench.demos.scenes import SPACES, UNION
+
+PRIVATE = [label for label in UNION if sum(label in space.labels for space in SPACES) == 1]
+STEPS = 40
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """All variants, cut down to 40 steps on 16 scenes."""
+    full = find_recipe("scenes-two-datasets")
+    short = replace(full, variants=tuple(replace(variant, steps=STEPS) for variant in full.variants))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe, "TRAINING", replace(recipe.TRAINING, probes=(0, 20, STEPS)))
+        patch.setattr(recipe, "FULL", (0, STEPS))
+        patch.setattr(recipe, "SWITCH", STEPS)
+        for name, value in {"N_TRAIN": 16, "N_TEST": 4, "N_PROBE": 16}.items():
+            patch.setattr(recipe, name, value)
+        paths = train(short, tmp_path_factory.mktemp("scenes"), seed=3)
+    return {path.name: Run(path) for path in paths}
+
+
+def test_each_variant_names_its_method_datasets_and_held_out_domain(runs):
+    assert list(runs) == list(recipe.METHODS)
+    for name, run in runs.items():
+        assert run.info.status == "done"
+        assert run.info.method == recipe.METHODS[name]
+        assert {dataset.name: dataset.labels for dataset in run.info.datasets} == {s.dataset: s.labels for s in SPACES}
+        assert [domain.name for domain in run.info.domains if domain.held_out] == ["coast"]
+        assert set(run.info.summary) == {"mIoU/own labels", "mIoU/other labels", "mIoU/unseen domain"}
+        assert run.problems == []
+
+
+def test_every_record_that_the_lenses_read_is_there(runs):
+    run = runs["cross-entropy"]
+    assert run.tables == ("scalars", "task_gradients", "samples", "label_counts", "embeddings")
+    samples = run.table("samples")
+    assert samples.groupby(["domain", "split"]).size().to_dict() == {
+        ("avenue", "test"): 4,
+        ("boulevard", "test"): 4,
+        ("coast", "test"): 4,
+        ("avenue", "train"): 16,
+        ("boulevard", "train"): 16,
+    }
+    assert samples["thumbnail"].notna().sum() == 12
+    counts = run.table("label_counts")
+    assert set(counts["source"]) == {"truth", "avenue", "boulevard"}
+    assert set(counts["dataset"]) == {"avenue", "boulevard"}
+    values, ids = run.embedding("trunk.conv4", STEPS)
+    assert values.shape == (12, 24)
+    assert ids.tolist() == list(range(12))
+
+
+def test_the_null_loss_leaves_private_rows_without_conflict_and_cross_entropy_does_not(runs):
+    def rows(name):
+        frame = runs[name].query(
+            "SELECT tag, avg(value) AS value FROM scalars WHERE tag LIKE 'row_cosine/%' GROUP BY tag"
+        )
+        return frame.set_index("tag")["value"]
+
+    tags = [f"row_cosine/{label}" for label in PRIVATE]
+    assert rows("cross-entropy")[tags].mean() < -0.2
+    assert (rows("per-class-bce")[tags] == 0).all()
+
+
+def test_the_variants_start_from_one_net_and_the_relational_run_follows_the_null_loss_until_the_switch(runs):
+    first = {name: run.array("classifier", 0)["weight"] for name, run in runs.items()}
+    assert all(np.array_equal(weight, first["cross-entropy"]) for weight in first.values())
+    last = {name: run.array("classifier", STEPS)["weight"] for name, run in runs.items()}
+    assert np.array_equal(last["per-class-bce"], last["class-relational"])
+    assert not np.array_equal(last["per-class-bce"], last["cross-entropy"])
+
+
+def test_the_relational_run_keeps_its_targets_and_says_what_it_found(runs):
+    targets = runs["class-relational"].array("targets", STEPS)
+    assert {name: t.shape for name, t in targets.items()} == {s.dataset: (12, 12) for s in SPACES}
+    n_related = sum(int(np.sum(t == 1)) - len(UNION) for t in targets.values())
+    (note,) = runs["class-relational"].info.notes
+    assert note.count("->") == n_related
+    assert runs["per-class-bce"].array_names == runs["cross-entropy"].array_names
+
+
+@pytest.mark.slow
+def test_the_null_loss_carries_over_to_the_other_datasets_labels(tmp_path):
+    """Mean of 3 seeds over the two cross-label scores: at least 5 points above cross-entropy."""
+    gains = []
+    for seed in range(3):
+        paths = train(
+            find_recipe("scenes-two-datasets"), tmp_path / str(seed), seed, only=["cross-entropy", "per-class-bce"]
+        )
+        ce, null = (Run(path).info.summary["mIoU/other labels"] for path in paths)
+        gains.append(null - ce)
+    assert np.mean(gains) >= 0.05

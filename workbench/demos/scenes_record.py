@@ -1,0 +1,146 @@
+"""What a run on the road scenes records: pictures, label counts, scores, and how the datasets pull at each label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from workbench.core import RunWriter
+from workbench.core.schema import TRUTH
+from workbench.demos.data.thumbnails import pngs
+from workbench.demos.scenes import SPACES, UNION, LabelSpace, Scenes
+from workbench.demos.scenes_draw import CONCEPTS
+from workbench.demos.scenes_net import SceneNet, ious, label_maps, predicted_logits
+from workbench.diagnostics.recorder import Recorder
+from workbench.diagnostics.rows.parts import Channels
+from workbench.methods.uniseg import row_cosines
+
+#: Concepts that stand in the street rather than make it.
+THINGS = CONCEPTS[CONCEPTS.index("person") :]
+#: dataset -> loss of every image with its graph, in nats per pixel.
+Losses: TypeAlias = Mapping[str, Float[Tensor, " _"]]
+
+
+def record_samples(rec: RunWriter, test: Sequence[Scenes], train: Sequence[Scenes]) -> None:
+    """Describe test scenes (with thumbnails) and training scenes (without); ids run on in that order."""
+    first = 0
+    for split, parts in (("test", test), ("train", train)):
+        for scenes in parts:
+            rec.samples(
+                {
+                    "sample": np.arange(first, first + len(scenes)),
+                    "dataset": scenes.domain,
+                    "domain": scenes.domain,
+                    "split": split,
+                    "main_thing": main_thing(scenes.concepts),
+                    "thumbnail": pngs(scenes.images) if split == "test" else [None] * len(scenes),
+                }
+            )
+            first += len(scenes)
+
+
+def main_thing(concepts: Int[np.ndarray, "N H W"]) -> list[str]:
+    """The thing with the most pixels in each scene; "none" in an empty street."""
+    pixels = np.stack([(concepts == CONCEPTS.index(thing)).sum(axis=(1, 2)) for thing in THINGS], axis=1)
+    return [THINGS[row.argmax()] if row.any() else "none" for row in pixels]
+
+
+def record_truth(rec: RunWriter, parts: Sequence[Scenes]) -> None:
+    """Pixels of each annotated label in each scene of a dataset.
+
+    A region is all of one label in one scene and has the label's index as its number.
+    """
+    for space, scenes, first in _annotated(parts):
+        truth = space.annotate(scenes.concepts, space.labels)
+        _write_counts(rec, space, first, region_counts(truth, truth), space.labels, TRUTH)
+
+
+def record_predicted_labels(rec: RunWriter, step: int, net: SceneNet, parts: Sequence[Scenes]) -> None:
+    """What each dataset's labels, as the net learned them, make of every dataset's annotated regions."""
+    for space, scenes, first in _annotated(parts):
+        regions = space.annotate(scenes.concepts, space.labels)
+        maps = label_maps(predicted_logits(net, scenes.images))
+        for head in SPACES:
+            found = region_counts(regions, maps[head.dataset])
+            _write_counts(rec, space, first, found, head.labels, head.dataset, step=step)
+
+
+def _annotated(parts: Sequence[Scenes]) -> Iterator[tuple[LabelSpace, Scenes, int]]:
+    """Scenes that belong to a dataset, with its label space and the sample id of the first; ids run over all parts."""
+    spaces = {space.dataset: space for space in SPACES}
+    first = 0
+    for scenes in parts:
+        if scenes.domain in spaces:
+            yield spaces[scenes.domain], scenes, first
+        first += len(scenes)
+
+
+def _write_counts(
+    rec: RunWriter,
+    space: LabelSpace,
+    first: int,
+    found: pd.DataFrame,
+    names: Sequence[str],
+    source: str,
+    **more: Any,
+) -> None:
+    rec.label_counts(
+        dataset=space.dataset,
+        sample=first + found["scene"].to_numpy(),
+        region=found["region"].to_numpy(),
+        label=np.asarray(names, dtype=object)[found["label"]],
+        weight=found["pixels"].to_numpy(),
+        source=source,
+        **more,
+    )
+
+
+def region_counts(regions: Int[np.ndarray, "N H W"], labels: Int[np.ndarray, "N H W"]) -> pd.DataFrame:
+    """Pixels of each label in each region of each scene: columns scene, region, label, pixels; no row for none."""
+    scene = np.broadcast_to(np.arange(len(regions))[:, None, None], regions.shape)
+    triples = np.stack([scene.ravel(), regions.ravel(), labels.ravel()], axis=1)
+    rows, pixels = np.unique(triples, axis=0, return_counts=True)
+    return pd.DataFrame({"scene": rows[:, 0], "region": rows[:, 1], "label": rows[:, 2], "pixels": pixels})
+
+
+def record_scores(rec: RunWriter, step: int, net: SceneNet, parts: Sequence[Scenes]) -> dict[str, float]:
+    """Record ``IoU/<images>/<label space>/<label>`` and ``mIoU/<images>/<label space>``; return the means."""
+    means: dict[str, float] = {}
+    for scenes in parts:
+        maps = label_maps(predicted_logits(net, scenes.images))
+        for space in SPACES:
+            found = ious(maps[space.dataset], scenes.concepts, space)
+            where = f"{scenes.domain}/{space.dataset}"
+            rec.scalars(step, {f"IoU/{where}/{label}": value for label, value in found.items()})
+            means[f"mIoU/{where}"] = float(np.nanmean(list(found.values())))
+    rec.scalars(step, means)
+    return means
+
+
+def record_gradients(rec: Recorder, step: int, net: SceneNet, losses: Losses, n_batches: int) -> None:
+    """Task gradients of the two datasets, by layer of the trunk and by row of the classifier."""
+    parts = {f"trunk.{name}": layer for name, layer in net.trunk.named_children()}
+    rows = {f"head[{label}]": (Channels(net.head.weight, k, k + 1),) for k, label in enumerate(UNION)}
+    rec.task_gradients(step, losses, shared={**parts, **rows}, n_batches=n_batches)
+
+
+def record_rows(rec: RunWriter, step: int, net: SceneNet, losses: Losses, *, arrays: bool) -> None:
+    """Record ``row_cosine/<label>``: how the datasets' mean gradients on one classifier row lie to each other.
+
+    With ``arrays`` also the rows themselves (``classifier``) and both gradients (``row_gradients``), each [K, D].
+    """
+    gradients = {
+        dataset: torch.autograd.grad(loss.mean(), net.head.weight, retain_graph=True)[0]
+        for dataset, loss in losses.items()
+    }
+    cosines = row_cosines(*gradients.values())
+    rec.scalars(step, {f"row_cosine/{label}": float(value) for label, value in zip(UNION, cosines, strict=True)})
+    if arrays:
+        rec.array("classifier", step, {"weight": net.head.weight.detach().numpy()})
+        rec.array("row_gradients", step, {dataset: gradient.numpy() for dataset, gradient in gradients.items()})
