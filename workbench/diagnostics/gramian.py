@@ -14,15 +14,18 @@ of the U-statistic are our choice: they cost no more samples than the training s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from workbench.core import ConfigError, Gramian
 from workbench.diagnostics.rows import plain
-from workbench.diagnostics.rows.parts import Channels, Modules, Part, Shared, channel_groups, parameters, resolve
-from workbench.diagnostics.rows.slices import Slices, cut
+from workbench.diagnostics.rows.engine import cross_products
+from workbench.diagnostics.rows.fold import Fold
+from workbench.diagnostics.rows.parts import Channels, Modules, Shared, channel_groups, parameters, resolve
+from workbench.diagnostics.rows.slices import cut
 
 __all__ = ["Channels", "channel_groups", "measure", "measure_datasets", "resolve"]
 
@@ -58,9 +61,9 @@ def measure(
     """
     parts = resolve(shared, modules)
     slices = cut(losses, n_batches, weights)
-    wanted = parameters(parts)
-    rows = dict(zip(map(id, wanted), _autograd(slices, wanted), strict=True))
-    gramian = _gramian(parts, slices.tasks, slices.samples, rows)
+    with _remedies():
+        dot = cross_products(slices, parts)
+    gramian = Gramian(tuple(part.name for part in parts), slices.tasks, dot, slices.samples)
     gramian.dot[:, slices.empty] = np.nan
     gramian.dot[:, :, :, slices.empty] = np.nan
     return gramian
@@ -89,28 +92,36 @@ def measure_datasets(
         raise ConfigError(f"Every task needs the same number of mini-batches, at least 1; got {sorted(sizes)}.")
     (size,) = sizes
     samples = np.zeros((len(tasks), size), dtype=np.int64)
-    found: list[Tensor | None] = [None] * len(wanted)
+    rows: list[Tensor | None] = [None] * len(wanted)
     for i, task in enumerate(tasks):
         for k in range(size):
             given = losses[task]
             one = cut({task: given(k) if callable(given) else given[k]}, 1)
             samples[i, k] = one.samples[0, 0]
-            for p, row in enumerate(_autograd(one, wanted)):
+            with _remedies():
+                found = plain.rows(one, wanted)
+            for p, row in enumerate(found):
                 if row is None:
                     continue
-                if found[p] is None:
-                    found[p] = row.new_zeros((len(tasks) * size, *row.shape[1:]))
-                found[p][i * size + k] = row[0]  # type: ignore[index]
-    return _gramian(parts, tasks, samples, dict(zip(map(id, wanted), found, strict=True)))
+                filled = rows[p]
+                if filled is None:
+                    rows[p] = filled = row.new_zeros((size, len(tasks), *row.shape[2:]))
+                filled[k, i] = row[0, 0]
+    fold = Fold(parts, len(tasks), size)
+    for parameter, row in zip(wanted, rows, strict=True):
+        if row is not None:
+            fold.add(parameter, row)
+    return Gramian(tuple(part.name for part in parts), tasks, fold.result(), samples)
 
 
-def _autograd(slices: Slices, wanted: list[nn.Parameter]) -> list[Tensor | None]:
-    """Plain rows, with autograd's message about a freed or changed graph turned into the remedy."""
+@contextmanager
+def _remedies() -> Iterator[None]:
+    """Turn autograd's messages about a graph that is gone or out of date into what to do."""
     try:
-        return plain.rows(slices, wanted)
+        yield
     except RuntimeError as error:
         text = str(error)
-        if "second time" in text:
+        if "second time" in text or "already been freed" in text:
             raise ConfigError(
                 "The graph of the losses is gone: backward() was called before. Measure before backward()."
             ) from None
@@ -118,18 +129,13 @@ def _autograd(slices: Slices, wanted: list[nn.Parameter]) -> list[Tensor | None]
             raise ConfigError(
                 "Weights or activations changed since the losses were computed. Measure before optimizer.step()."
             ) from None
+        if "use_reentrant=True" in text:
+            raise ConfigError(
+                "Reentrant gradient checkpoints allow no gradients but backward(). Use checkpoint(use_reentrant=False)."
+            ) from None
+        if "donated buffers" in text:
+            raise ConfigError(
+                "A compiled model frees its graph after one backward pass. Compute the losses to measure with the "
+                "uncompiled model (model._orig_mod), or set torch._functorch.config.donated_buffer = False."
+            ) from None
         raise
-
-
-def _gramian(
-    parts: tuple[Part, ...], tasks: tuple[str, ...], samples: np.ndarray, rows: Mapping[int, Tensor | None]
-) -> Gramian:
-    n_rows = samples.size
-    dot = np.zeros((len(parts), n_rows, n_rows))
-    for m, part in enumerate(parts):
-        for piece in part.pieces:
-            found = rows[id(piece.parameter)]
-            if found is not None:
-                dot[m] += plain.products(piece.of(found)).cpu().numpy()
-    shape = (len(parts), *samples.shape, *samples.shape)
-    return Gramian(tuple(part.name for part in parts), tasks, dot.reshape(shape), samples)

@@ -27,11 +27,16 @@ class Channels:
     def n_parameters(self) -> int:
         if self.whole:
             return self.parameter.numel()
-        return self.parameter[self.start : self.stop].numel()
+        return self.parameter[self.span].numel()
+
+    @property
+    def span(self) -> slice:
+        """The output channels held."""
+        return slice(self.start, self.stop)
 
     def of(self, rows: Tensor) -> Tensor:
         """The piece's columns of the rows [R, *parameter.shape] of its parameter, flattened to [R, P]."""
-        return (rows if self.whole else rows[:, self.start : self.stop]).flatten(1)
+        return (rows if self.whole else rows[:, self.span]).reshape(len(rows), -1)
 
 
 @dataclass(frozen=True, eq=False)
