@@ -129,10 +129,6 @@ def _remedies() -> Iterator[None]:
             raise ConfigError(
                 "Weights or activations changed since the losses were computed. Measure before optimizer.step()."
             ) from None
-        if "use_reentrant=True" in text:
-            raise ConfigError(
-                "Reentrant gradient checkpoints allow no gradients but backward(). Use checkpoint(use_reentrant=False)."
-            ) from None
         if "donated buffers" in text:
             raise ConfigError(
                 "A compiled model frees its graph after one backward pass. Compute the losses to measure with the "

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
+from workbench.core import ConfigError
 from workbench.diagnostics.rows import linear, plain, rules
 from workbench.diagnostics.rows.fold import Fold
 from workbench.diagnostics.rows.graph import Graph, Node, Use, uses
@@ -52,6 +53,11 @@ class Plan:
 def plan(slices: Slices, wanted: list[nn.Parameter]) -> Plan:
     """Find every parameter's uses, and whether the operations keep samples apart."""
     graph = Graph.of(slices.losses)
+    if any(node.name() == "CheckpointFunctionBackward" for node in graph.nodes):
+        raise ConfigError(
+            "Reentrant gradient checkpoints hide their parameters from everything but backward(). "
+            "Use checkpoint(..., use_reentrant=False)."
+        )
     found = uses(graph, wanted, rules.known)
     nodes = list({use.node: None for each in found if not isinstance(each, str) for use in each})
     ordered = _ordered(slices, graph, nodes)
