@@ -32,8 +32,54 @@ DIGIT_PAIRS = Recipe(
     module="workbench.demos.recipes.digit_pairs",
 )
 
+DIGIT_DOMAINS = Recipe(
+    name="digit-domains",
+    question="Trained on five kinds of digit pictures: how far away is the sixth, and where in the net?",
+    about=(
+        "The digits 0 to 9 in six domains: MNIST, UCI digits, and MNIST inverted, rotated by 40 degrees, blurred, and "
+        "blended over photographs. Each run leaves one domain out of training and minimises the plain risk on the "
+        "other five. Recorded: embeddings of all six domains from the initialisation on, GSNR per domain, predictions."
+    ),
+    variants=(
+        Variant("without-photographs", "trained without the digits over photographs", steps=500),
+        Variant("without-inverted", "trained without the inverted digits", steps=500),
+        Variant("without-uci", "trained without the UCI digits", steps=500),
+    ),
+    module="workbench.demos.recipes.digit_domains",
+)
+
+SCENES_TWO_DATASETS = Recipe(
+    name="scenes-two-datasets",
+    question="Two datasets of road scenes name things differently: do their labels fight in one net?",
+    about=(
+        "Drawn road scenes as two datasets: 'avenue' knows rider and vehicle and folds lane marking into road and "
+        "sidewalk into background; 'boulevard' tells them all apart. One segmentation net is trained on both with "
+        "labels merged by name, and scored on a third, unseen style in both label spaces. Recorded: task gradients by "
+        "layer and by label, label counts, classifier rows, mean cosines, embeddings."
+    ),
+    variants=(
+        Variant("cross-entropy", "cross-entropy over the union of both label lists", steps=1500),
+        Variant("foreign-as-negatives", "one binary loss per label; the other dataset's are negatives", steps=1500),
+        Variant("per-class-bce", "one binary loss per label; silent about the other dataset's labels", steps=1500),
+        Variant("class-relational", "as per-class-bce, plus labels found to be related after step 1000", steps=1500),
+    ),
+    module="workbench.demos.recipes.scenes_two_datasets",
+)
+
+DIGIT_BIASES = Recipe(
+    name="digit-biases",
+    question="Which digits does the model misread, and which two factors together are worse than each alone?",
+    about=(
+        "Coloured digits that differ in colour, rotation, blur, occlusion and stroke. Training saw each rare level "
+        "seldom, and something went wrong where two of them met; the test shows all combinations equally often. "
+        "Recorded: predictions with all five factors, embeddings, GSNR of upright and tilted digits."
+    ),
+    variants=(Variant("skewed", "trained on the skewed mix", steps=700),),
+    module="workbench.demos.recipes.digit_biases",
+)
+
 #: Every recipe, in the order of lists.
-RECIPES: tuple[Recipe, ...] = (DIGIT_PAIRS,)
+RECIPES: tuple[Recipe, ...] = (DIGIT_PAIRS, DIGIT_DOMAINS, DIGIT_BIASES, SCENES_TWO_DATASETS)
 
 
 def find_recipe(name: str) -> Recipe:
