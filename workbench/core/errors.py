@@ -25,7 +25,16 @@ class RunFormatError(WorkbenchError):
 
 
 class MissingTable(WorkbenchError):
-    """The run did not record a table that was asked for."""
+    """The run did not record something that was asked for.
+
+    Attributes:
+        reason: What is missing, without the remedy.
+        record: The lines of Python that record it; empty when there are none.
+    """
+
+    def __init__(self, reason: str, record: str = "") -> None:
+        super().__init__(f"{reason} Record it with:\n{record}" if record else reason)
+        self.reason, self.record = reason, record
 
 
 class MissingDependency(WorkbenchError):

@@ -147,8 +147,8 @@ class Run:
             if not self.has(name):
                 logged = ", ".join(self.tables) or "no tables"
                 raise MissingTable(
-                    f"Run '{self.name}' has no table '{name}' ({TABLES[name].about}). It has: {logged}. "
-                    f"Record it with:\n{TABLES[name].record}"
+                    f"Run '{self.name}' has no table '{name}' ({TABLES[name].about}). It has: {logged}.",
+                    TABLES[name].record,
                 )
 
     def parts(self, table: str) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from workbench.core import Run, WorkbenchError
+from workbench.core import MissingTable, Run, WorkbenchError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -140,6 +140,7 @@ def verdict_of(run: Run, lens: Lens) -> Verdict:
     """The first verdict of a lens; "cannot tell" where the run lacks a table or holds too little."""
     try:
         return read(run, lens).verdict
+    except MissingTable as error:
+        return Verdict("cannot tell", error.reason, next_step=f"Record it with {error.record}" if error.record else "")
     except WorkbenchError as error:
-        first, _, rest = str(error).partition("\n")
-        return Verdict("cannot tell", first, next_step=rest)
+        return Verdict("cannot tell", str(error))
