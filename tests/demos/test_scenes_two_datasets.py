@@ -25,7 +25,7 @@ def runs(tmp_path_factory):
         patch.setattr(recipe, "TRAINING", replace(recipe.TRAINING, probes=(0, 20, STEPS)))
         patch.setattr(recipe, "FULL", (0, STEPS))
         patch.setattr(recipe, "SWITCH", STEPS)
-        for name, value in {"N_TRAIN": 16, "N_TEST": 4, "N_PROBE": 16}.items():
+        for name, value in {"N_TRAIN": 16, "N_TEST": 4, "N_PICTURED": 2, "N_PROBE": 16}.items():
             patch.setattr(recipe, name, value)
         paths = train(short, tmp_path_factory.mktemp("scenes"), seed=3)
     return {path.name: Run(path) for path in paths}
@@ -53,13 +53,13 @@ def test_every_record_that_the_lenses_read_is_there(runs):
         ("avenue", "train"): 16,
         ("boulevard", "train"): 16,
     }
-    assert samples["thumbnail"].notna().sum() == 12
+    assert samples["thumbnail"].notna().sum() == 6
     counts = run.table("label_counts")
     assert set(counts["source"]) == {"truth", "avenue", "boulevard"}
     assert set(counts["dataset"]) == {"avenue", "boulevard"}
     values, ids = run.embedding("trunk.conv4", STEPS)
-    assert values.shape == (12, 24)
-    assert ids.tolist() == list(range(12))
+    assert values.shape == (6, 24)
+    assert ids.tolist() == [0, 1, 4, 5, 8, 9]
 
 
 def test_the_null_loss_leaves_private_rows_without_conflict_and_cross_entropy_does_not(runs):

@@ -27,11 +27,16 @@ THINGS = CONCEPTS[CONCEPTS.index("person") :]
 Losses: TypeAlias = Mapping[str, Float[Tensor, " _"]]
 
 
-def record_samples(rec: RunWriter, test: Sequence[Scenes], train: Sequence[Scenes]) -> None:
-    """Describe test scenes (with thumbnails) and training scenes (without); ids run on in that order."""
+def record_samples(rec: RunWriter, test: Sequence[Scenes], train: Sequence[Scenes], n_pictured: int) -> None:
+    """Describe test and training scenes; ids run on in that order.
+
+    Args:
+        n_pictured: Test scenes of each domain that have a thumbnail: the first ones.
+    """
     first = 0
     for split, parts in (("test", test), ("train", train)):
         for scenes in parts:
+            pictured = scenes.images[: n_pictured if split == "test" else 0]
             rec.samples(
                 {
                     "sample": np.arange(first, first + len(scenes)),
@@ -39,7 +44,7 @@ def record_samples(rec: RunWriter, test: Sequence[Scenes], train: Sequence[Scene
                     "domain": scenes.domain,
                     "split": split,
                     "main_thing": main_thing(scenes.concepts),
-                    "thumbnail": pngs(scenes.images) if split == "test" else [None] * len(scenes),
+                    "thumbnail": [*pngs(pictured), *[None] * (len(scenes) - len(pictured))],
                 }
             )
             first += len(scenes)
@@ -103,10 +108,11 @@ def _write_counts(
 
 def region_counts(regions: Int[np.ndarray, "N H W"], labels: Int[np.ndarray, "N H W"]) -> pd.DataFrame:
     """Pixels of each label in each region of each scene: columns scene, region, label, pixels; no row for none."""
-    scene = np.broadcast_to(np.arange(len(regions))[:, None, None], regions.shape)
-    triples = np.stack([scene.ravel(), regions.ravel(), labels.ravel()], axis=1)
-    rows, pixels = np.unique(triples, axis=0, return_counts=True)
-    return pd.DataFrame({"scene": rows[:, 0], "region": rows[:, 1], "label": rows[:, 2], "pixels": pixels})
+    n_regions, n_labels = int(regions.max()) + 1, int(labels.max()) + 1
+    scene = np.arange(len(regions))[:, None, None]
+    cells, pixels = np.unique((scene * n_regions + regions) * n_labels + labels, return_counts=True)
+    place, label = np.divmod(cells, n_labels)
+    return pd.DataFrame({"scene": place // n_regions, "region": place % n_regions, "label": label, "pixels": pixels})
 
 
 def record_scores(rec: RunWriter, step: int, net: SceneNet, parts: Sequence[Scenes]) -> dict[str, float]:
@@ -121,6 +127,16 @@ def record_scores(rec: RunWriter, step: int, net: SceneNet, parts: Sequence[Scen
             means[f"mIoU/{where}"] = float(np.nanmean(list(found.values())))
     rec.scalars(step, means)
     return means
+
+
+def record_embeddings(
+    rec: Recorder, step: int, net: SceneNet, parts: Sequence[Scenes], n_pictured: int, layers: Sequence[str]
+) -> None:
+    """Record embeddings of the pictured test scenes, averaged over the image."""
+    starts = np.cumsum([0, *(len(scenes) for scenes in parts[:-1])])
+    ids = np.concatenate([start + np.arange(n_pictured) for start in starts])
+    images = torch.from_numpy(np.concatenate([scenes.images[:n_pictured] for scenes in parts]))
+    rec.embeddings(step, net, images, sample=ids, layers=layers)
 
 
 def record_gradients(rec: Recorder, step: int, net: SceneNet, losses: Losses, n_batches: int) -> None:

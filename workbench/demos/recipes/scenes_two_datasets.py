@@ -18,6 +18,7 @@ from workbench.demos.scenes import SPACES, STYLES, UNION, Scenes, draw_scenes
 from workbench.demos.scenes_net import SceneNet
 from workbench.demos.scenes_record import (
     THINGS,
+    record_embeddings,
     record_gradients,
     record_predicted_labels,
     record_rows,
@@ -32,7 +33,7 @@ from workbench.methods.uniseg import UniSeg, cross_entropy, mean_cosines, null_b
 #: Indices of the drawn training scenes, one row a dataset.
 Chosen: TypeAlias = Int64[np.ndarray, "I n"]
 
-N_TRAIN, N_TEST, N_PROBE, N_BATCHES = 150, 60, 64, 8
+N_TRAIN, N_TEST, N_PICTURED, N_PROBE, N_BATCHES = 150, 120, 60, 64, 8
 #: Steps with all records; row cosines are recorded at every probe.
 FULL = (0, 100, 300, 600, 1000, 1500)
 TRAINING = Training(probes=tuple(range(0, 1501, 50)), lr=3e-3, batch=8, optimizer="Adam")
@@ -63,7 +64,7 @@ def record(job: Job) -> None:
         method=METHODS[job.variant.name],
         config=TRAINING.describe(union=UNION, switch=SWITCH, **asdict(study.uniseg.config)),
     ) as rec:
-        record_samples(rec, shown, trained)
+        record_samples(rec, shown, trained, N_PICTURED)
         record_truth(rec, [*shown, *trained])
         fit(job, rec, study.net, TRAINING, partial(study.draw, rng), study.losses, partial(probe, rec, study, shown))
 
@@ -122,8 +123,7 @@ def probe(rec: Recorder, study: Study, shown: Sequence[Scenes], step: int) -> No
     record_predicted_labels(rec, step, study.net, shown)
     means = record_scores(rec, step, study.net, shown)
     rec.update(summary=summary(means))
-    everything = torch.from_numpy(np.concatenate([scenes.images for scenes in shown]))
-    rec.embeddings(step, study.net, everything, sample=np.arange(len(everything)), layers=EMBEDDED)
+    record_embeddings(rec, step, study.net, shown, N_PICTURED, EMBEDDED)
     record_relations(rec, study, step)
 
 
