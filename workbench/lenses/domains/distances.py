@@ -98,7 +98,7 @@ def median_distance(square: Float[np.ndarray, "N N"], at_most: int = 500) -> flo
     """Median of the pairwise distances i < j (over evenly spread points when there are more than ``at_most``)."""
     stride = -(-len(square) // at_most)
     part = square[::stride, ::stride]
-    return float(np.sqrt(np.median(part[np.triu_indices(len(part), 1)])))
+    return float(np.median(np.sqrt(part[np.triu_indices(len(part), 1)])))
 
 
 def gaussian_kernel(

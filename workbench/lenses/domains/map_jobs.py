@@ -11,6 +11,7 @@ the options, so that any page, process or later day that asks for the same map f
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -113,6 +114,8 @@ class MapJob:
         child = _children.get(self.folder)
         if child is not None and child.poll() is None:
             child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(5)
 
     def wait(self, seconds: float = 300.0) -> MapJob:
         """Block until the job is over or the time is up; for notebooks and scripts."""

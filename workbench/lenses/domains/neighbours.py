@@ -66,7 +66,7 @@ def mean_mixing(
     n_domains: int,
     draws: int,
     rng: np.random.Generator,
-) -> tuple[Float[np.ndarray, " G+1"], Float[np.ndarray, "R G+1"]]:
+) -> tuple[Float[np.ndarray, " {n_domains}+1"], Float[np.ndarray, "{draws} {n_domains}+1"]]:
     """Mean mixing over all points and over the points of each domain, and the same with domains shuffled in pools."""
     expected = expected_mixing(domain, pool)
     weight = np.divide(1.0, expected, out=np.full_like(expected, np.nan), where=expected > 0)
