@@ -6,7 +6,8 @@ import pytest
 from bias_runs import write_run, write_table
 
 from workbench.lenses.bias import LENS
-from workbench.lenses.bias.words import percent, percent_range, points, points_range
+from workbench.lenses.bias.words import points, points_range
+from workbench.lenses.words import percent, percent_range
 
 
 def test_the_joint_factor_is_named_first_with_numbers(tmp_path):

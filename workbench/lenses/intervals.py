@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jaxtyping import Float
 
@@ -36,3 +38,9 @@ def benjamini_hochberg(p: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
     scaled = p[order] * len(order) / ranks
     adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
     return adjusted
+
+
+def normal_p(z: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Two-sided p-value of a standard normal statistic; NaN stays NaN."""
+    z = np.asarray(z, dtype=float)
+    return np.array([math.erfc(abs(value) / math.sqrt(2)) for value in z.ravel()]).reshape(z.shape)

@@ -8,8 +8,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from workbench.lenses.bias.statistics import Bias
-from workbench.lenses.bias.words import count, range_text, value_text
+from workbench.lenses.bias.words import range_text, value_text
 from workbench.lenses.palette import UNKNOWN
+from workbench.lenses.words import count
 
 #: Colour and marker of a group by what is known about it.
 STATES = {

@@ -17,8 +17,9 @@ from workbench.lenses.bias.drawing import (
     rows_layout,
 )
 from workbench.lenses.bias.statistics import Bias
-from workbench.lenses.bias.words import count, difference_text
+from workbench.lenses.bias.words import difference_text
 from workbench.lenses.palette import UNKNOWN, colours, faded, symbols
+from workbench.lenses.words import count
 
 
 def groups(stats: Bias, order: int = 1, factor: str | None = None, limit: int = 30) -> go.Figure:

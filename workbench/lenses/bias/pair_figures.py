@@ -15,8 +15,9 @@ from workbench.lenses.bias.drawing import (
     rows_layout,
 )
 from workbench.lenses.bias.statistics import Bias
-from workbench.lenses.bias.words import count, range_text, value_text
+from workbench.lenses.bias.words import range_text, value_text
 from workbench.lenses.palette import DIVERGING, UNKNOWN, faded
+from workbench.lenses.words import count
 
 
 def pairs(stats: Bias, row: str | None = None, column: str | None = None) -> go.Figure:

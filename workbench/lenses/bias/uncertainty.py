@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from workbench.core.gramian import Z95
-from workbench.lenses.intervals import wilson
+from workbench.lenses.intervals import normal_p, wilson
 
 #: Above this standard deviation of the count, Fisher's test is replaced by its normal limit with continuity correction.
 NORMAL_SD = 100.0
@@ -72,7 +72,7 @@ def _fisher_one(k: float, n: float, k_all: float, n_all: float) -> float:
         return 1.0
     z = (abs(k - n * share) - 0.5) / sd
     if z > 38 or sd > NORMAL_SD:  # beyond 38 standard deviations the probability is below the smallest double
-        return min(1.0, 2 * _upper_tail(z))
+        return float(normal_p(np.maximum(z, 0.0)))
     support = np.arange(max(0.0, n + k_all - n_all), min(n, k_all) + 1)
     log_p = _log_choose(k_all, support) + _log_choose(n_all - k_all, n - support) - _log_choose(n_all, np.array(n))
     observed = log_p[round(k - support[0])]
@@ -83,19 +83,6 @@ def _log_choose(n: float, k: Float[np.ndarray, "..."]) -> Float[np.ndarray, "...
     from scipy.special import gammaln
 
     return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
-
-
-def _upper_tail(z: float) -> float:
-    from math import erfc, sqrt
-
-    return 0.5 * erfc(z / sqrt(2))
-
-
-def normal_p(z: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Two-sided p-value of a standard normal statistic; NaN stays NaN."""
-    from scipy.special import ndtr
-
-    return np.asarray(2 * ndtr(-np.abs(z)))
 
 
 def welch_p(

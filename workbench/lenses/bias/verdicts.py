@@ -8,14 +8,8 @@ import pandas as pd
 
 from workbench.lenses.base import Level, Verdict
 from workbench.lenses.bias.statistics import Bias
-from workbench.lenses.bias.words import (
-    count,
-    difference_range,
-    difference_text,
-    points,
-    range_text,
-    value_text,
-)
+from workbench.lenses.bias.words import difference_range, difference_text, points, range_text, value_text
+from workbench.lenses.words import count
 
 #: A difference whose whole interval lies beyond this (accuracy) is a problem, a smaller sure one to watch. Our choice.
 PROBLEM_POINTS = 0.10

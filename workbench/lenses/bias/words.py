@@ -1,25 +1,8 @@
-"""Numbers of the bias lens as words, alike in sentences and figures."""
+"""Values of groups and their differences in words, alike in sentences and figures."""
 
 from __future__ import annotations
 
-import math
-from typing import SupportsInt
-
-
-def percent(share: float) -> str:
-    """A share with its unit: whole percent, one decimal within 5 points of 0 or 100."""
-    return f"{_digits(100 * share)} %"
-
-
-def percent_range(low: float, high: float) -> str:
-    """A 95 % interval of a share, e.g. "36–46 %"."""
-    return f"{_digits(100 * low)}–{_digits(100 * high)} %"
-
-
-def _digits(value: float) -> str:
-    if math.isnan(value):
-        return "?"
-    return f"{value:.0f}" if 5 <= value <= 95 or value in (0, 100) else f"{value:.1f}"
+from workbench.lenses.words import percent, percent_range
 
 
 def points(difference: float) -> str:
@@ -60,8 +43,3 @@ def difference_range(low: float, high: float, proportion: bool) -> str:
         return points_range(low, high)
     ends = sorted((abs(low), abs(high))) if low * high > 0 else [low, high]
     return f"{ends[0]:.2g} to {ends[1]:.2g}"
-
-
-def count(n: SupportsInt) -> str:
-    """A number of samples with thin spaces between thousands."""
-    return f"{int(n):,}".replace(",", "\u202f")

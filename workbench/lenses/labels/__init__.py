@@ -1,0 +1,89 @@
+"""Do my datasets' label spaces agree?
+
+Two datasets may use one name for different things, or different names for one thing. Where a head trained on dataset A
+is run on dataset B's samples, each region that B annotates as b gets a label a. Both directions together give a table:
+how much of b is a, and how much of a is b.
+
+**How to read it.** Relations follow from the 95 % lower limits of these two shares. Both at least 70 %: the labels are
+the *same*. Only one: the label that lies in the other is a *part of* it. It *contradicts* when the whole is the other
+dataset's background, or when the part's own dataset also has a label of the whole's name, so that one name has two
+meanings: a softmax over both lists is then trained in opposite directions. Both at least 20 %: they *overlap*. What the
+estimates suggest but the limits do not yet support is listed as pending.
+
+**Sample sizes.** The pixels of one image are not independent, so intervals count samples, not pixels: a share is a
+ratio of weights summed over samples, its variance comes from the spread between samples, and Wilson's interval is
+taken at the number of independent samples that has this variance. Where each sample holds one label this is the
+ordinary Wilson interval.
+
+**When it misleads.** A head can be wrong: that truck is called car may be an error and not a definition. Where the own
+head makes the same confusion on its own samples, the relation is not counted. Regions with several annotated labels
+cannot be assigned and are left out. Names and co-presence are weak evidence and never decide.
+
+**Co-presence.** Within a dataset, two labels share samples more (log odds ratio above 0) or less often than chance. A
+context that one dataset has and another lacks is a shortcut that fails there; pairs are compared by a z-test of the log
+odds ratios, corrected by Benjamini and Hochberg.
+
+Sources: Wilson 1927; Bouma 2009 (NPMI); Korn and Graubard 1998 (effective sample size); Kim et al. 2022,
+arXiv:2202.14030 (label shifts between datasets and the class-relational loss). The thresholds of 70 % and 20 % are our
+choice and can be changed.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from workbench.lenses.base import Lens, View
+from workbench.lenses.labels import figures
+from workbench.lenses.labels.statistics import Labels, statistics
+from workbench.lenses.labels.verdicts import verdicts
+
+
+def tables(stats: Labels) -> dict[str, pd.DataFrame]:
+    """The numbers behind the figures."""
+    return {
+        "Relations between labels": stats.relations,
+        "Conflicting labels": stats.conflicts,
+        "Own head's confusion": stats.own,
+        "Contexts that differ": stats.contexts,
+        "Labels that share samples": stats.copresence,
+    }
+
+
+LENS = Lens(
+    slug="labels",
+    title="Do my datasets' label spaces agree?",
+    doc=__doc__ or "",
+    needs=(),
+    statistics=statistics,
+    verdicts=verdicts,
+    views=(
+        View(
+            "matrix",
+            "Co-occurrence",
+            figures.matrix,
+            "Each cell is a share of the row's label (left) or of the column's label (right). Two bright cells at one "
+            "place: the same thing; one bright cell: a part of the other. Decide what to merge.",
+        ),
+        View(
+            "graph",
+            "Relations",
+            figures.graph,
+            "Labels in one column a dataset; thicker lines are more certain. Decide which names to merge, nest or keep "
+            "apart.",
+        ),
+        View(
+            "conflicts",
+            "Conflicts",
+            figures.conflicts,
+            "How much of a label the other dataset calls by another name, and by which. Decide which labels to mask or "
+            "to train with a loss that stays silent about them.",
+        ),
+        View(
+            "contexts",
+            "Contexts",
+            figures.contexts,
+            "Log odds ratio of two labels sharing a sample, in each dataset. Decide which contexts may be shortcuts.",
+        ),
+    ),
+    tables=tables,
+)
