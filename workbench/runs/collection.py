@@ -9,9 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from workbench.core import ConfigError, Problem, Run, RunFormatError
-from workbench.runs.formats import is_run, open_run
+from workbench.runs.formats import is_run, open_members
 from workbench.runs.tables import SUFFIXES
 
+#: Endings of files that may be a run of their own.
+FILE_SUFFIXES = (*SUFFIXES, ".db", ".sqlite", ".sqlite3")
 #: How many folders deep runs are looked for.
 MAX_DEPTH = 4
 
@@ -29,7 +31,7 @@ class RunCollection:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        if not self.folder.is_dir():
+        if not self.folder.is_dir() and not is_run(self.folder):
             raise RunFormatError(f"{self.folder} is not a folder. Give a run folder, or a folder that holds runs.")
         self._runs: dict[str, Run] = {}
         self.problems: list[Problem] = []
@@ -42,10 +44,15 @@ class RunCollection:
         for path in _run_folders(self.folder, MAX_DEPTH):
             key = path.relative_to(self.folder).as_posix() if path != self.folder else path.resolve().name
             try:
-                known = self._runs.get(key)
-                runs[key] = known if known is not None and known.source is not None else open_run(path)
+                found = open_members(path)
             except RunFormatError as error:
                 problems.append(Problem(path, str(error)))
+                continue
+            for name, run in found.items():
+                full = f"{key}/{name}" if name else key
+                known = self._runs.get(full)
+                # A foreign run that was read already keeps what it knows; it looks for changes by itself.
+                runs[full] = known if known is not None and known.source is not None else run
         self._runs = dict(sorted(runs.items()))
         self.problems = problems
 
@@ -91,5 +98,5 @@ def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
             continue
         if entry.is_dir():
             yield from _run_folders(Path(entry.path), depth - 1)
-        elif Path(entry.name).suffix.lower() in SUFFIXES and is_run(Path(entry.path)):
+        elif Path(entry.name).suffix.lower() in FILE_SUFFIXES and is_run(Path(entry.path)):
             yield Path(entry.path)

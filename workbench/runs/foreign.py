@@ -35,7 +35,7 @@ class ForeignRun(Run):
     def __init__(self, source: str | Path, log_format: Format) -> None:
         self.format = log_format
         self._read_problems: list[Problem] = []
-        self._home = cache_folder() / "imported" / _digest(str(Path(source).resolve()))
+        self._home = cache_folder() / "imported" / _digest(f"{log_format.slug} {Path(source).resolve()}")
         self._looked = 0.0
         super().__init__(self._home / "not-read-yet", source=Path(source))
 
@@ -43,7 +43,8 @@ class ForeignRun(Run):
         if (self.path / "run.json").exists():
             return super()._read_info()
         assert self.source is not None
-        return RunInfo(name=self.source.name, question=f"Read from {self.format.name}.")
+        name = self.format.slug.partition("/")[2] or self.source.name
+        return RunInfo(name=name, question=f"Read from {self.format.name}.")
 
     @property
     def info(self) -> RunInfo:
@@ -103,7 +104,8 @@ def convert(source: Path, log_format: Format, out: Path) -> list[Problem]:
     Raises:
         RunFormatError: the log cannot be read at all (names the file and the reason).
     """
-    with RunWriter(out, name=source.resolve().name, flush_seconds=float("inf"), overwrite=True) as writer:
+    name = log_format.slug.partition("/")[2] or source.resolve().name
+    with RunWriter(out, name=name, flush_seconds=float("inf"), overwrite=True) as writer:
         try:
             newest = max((file.stat().st_mtime for file in log_format.sources(source)), default=0.0)
             created = datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ class Format:
         recognises: Whether a file or folder is a log of this format; looks at names and first bytes only.
         sources: The files that the log consists of. When one grows, the log is read again.
         read: Fill a run from the log and return what could not be read. Nothing in the log is ever executed.
+        members: For formats that keep several runs in one file: the name of each run, with the format that reads it.
     """
 
     slug: str
@@ -31,3 +32,4 @@ class Format:
     recognises: Callable[[Path], bool]
     sources: Callable[[Path], list[Path]]
     read: Callable[[Path, RunWriter], list[Problem]]
+    members: Callable[[Path], Mapping[str, Format]] | None = None

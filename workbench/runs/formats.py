@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from workbench.core import Run, RunFormatError
-from workbench.runs import domainbed, lightning, mlflow, tables, tensorboard, transformers, vectors, wandb
+from workbench.runs import domainbed, lightning, mlflow, tables, tensorboard, trackio, transformers, vectors, wandb
 from workbench.runs.foreign import ForeignRun
 from workbench.runs.format import Format
 
@@ -21,6 +21,7 @@ FORMATS: tuple[Format, ...] = (
     lightning.FORMAT,
     wandb.FORMAT,
     mlflow.FORMAT,
+    trackio.FORMAT,
     vectors.FORMAT,
     tensorboard.FORMAT,
     tables.FORMAT,
@@ -60,11 +61,23 @@ def open_run(path: str | Path) -> Run:
     """Open one run: a run folder of ours, or a log of another program.
 
     Raises:
-        RunFormatError: the path is neither (names the formats that are known).
+        RunFormatError: the path is neither (names the formats that are known), or holds several runs.
     """
-    place = Path(path)
+    found = open_members(Path(path))
+    if len(found) != 1:
+        names = ", ".join(found) or "none"
+        raise RunFormatError(f"{path} holds {len(found)} runs ({names}). Open them with open_runs, and choose one.")
+    return next(iter(found.values()))
+
+
+def open_members(place: Path) -> dict[str, Run]:
+    """The run or runs that a path holds, by name; the name is empty where the path is one run.
+
+    Raises:
+        RunFormatError: the path is no run of any known format.
+    """
     if (place / "run.json").is_file():
-        return Run(place)
+        return {"": Run(place)}
     if not place.exists():
         raise RunFormatError(f"{place} does not exist.")
     found = format_of(place)
@@ -74,4 +87,6 @@ def open_run(path: str | Path) -> Run:
             f"{place} is not a run: it has no run.json and is no log of a known format ({known}). "
             "Give a run folder, or open the folder that holds several."
         )
-    return ForeignRun(place, found)
+    if found.members is None:
+        return {"": ForeignRun(place, found)}
+    return {name: ForeignRun(place, member) for name, member in found.members(place).items()}
