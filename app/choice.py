@@ -62,9 +62,10 @@ def opened(run: Run) -> Run:
 
 
 def valid(key: str, options: Sequence[Any], default: Any) -> None:
-    """Drop a remembered or pasted widget value that is not among the options any more."""
-    if key in st.session_state and st.session_state[key] not in options and st.session_state[key] is not None:
-        st.session_state[key] = default
+    """Make a remembered or linked widget value one of the options: equal to it as text, else the default."""
+    value = st.session_state.get(key)
+    if value is not None and value not in options:
+        st.session_state[key] = next((option for option in options if str(option) == str(value)), default)
 
 
 def choose() -> Choice:
@@ -111,6 +112,13 @@ def look_at(run: str, compare: str | None = None, folder: str | None = None) -> 
 def look_later(run: str, compare: str | None = None) -> None:
     """Choose a run in the next rerun, when the pickers of this one are already drawn."""
     st.session_state["look at"] = (run, compare)
+
+
+def address() -> dict[str, str]:
+    """The part of the address that names the chosen folder and runs, for links between pages."""
+    choice = current()
+    found = {"folder": choice.folder if len(folders()) > 1 else None, "run": choice.key, "compare": choice.other_key}
+    return {key: value for key, value in found.items() if value}
 
 
 def current() -> Choice:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 import parts
 from choice import SAMPLES, chosen_run, collection, current, folders, look_at
@@ -21,6 +22,7 @@ from workbench.core import MissingTable, Run, WorkbenchError
 from workbench.core.schema import TABLES
 from workbench.lenses import Lens, Reading, View, lens
 from workbench.lenses.board import state
+from workbench.lenses.links import first_verdict, lacking
 
 Options = Mapping[str, Any]
 
@@ -30,6 +32,8 @@ class LensPage:
     """A run seen through a lens, being drawn."""
 
     reading: Reading
+    #: The row between the verdicts and the main figure.
+    controls: DeltaGenerator
 
     @property
     def run(self) -> Run:
@@ -43,36 +47,40 @@ class LensPage:
     def stats(self) -> Any:
         return self.reading.stats
 
-    def main(self, height: int | None = parts.MAIN_HEIGHT, **options: Any) -> Any:
-        """The main figure, at a height that needs no scrolling."""
-        return self._show(self.lens.views[0], options, height)
+    def main(self, chart: Options | None = None, **options: Any) -> Any:
+        """The main figure, at a height that needs no scrolling. ``chart`` goes to the chart element."""
+        return self._show(self.lens.views[0], options, parts.MAIN_HEIGHT, chart)
 
     def further(self, options: Mapping[str, Callable[[], Options]] | None = None) -> None:
         """The other views and the numbers in tabs, then the help. Only the open tab is computed."""
         views = self.lens.views[1:]
         titles = [view.title for view in views] + ["Numbers"]
+        by_slug = {view.slug: view.title for view in views}
+        if st.session_state.get("view") not in (None, *titles):  # a link names a view by its slug
+            st.session_state["view"] = by_slug.get(str(st.session_state["view"]), titles[0])
         tabs = st.tabs(titles, key="view", on_change="rerun", bind="query-params")
         for view, tab in zip(views, tabs, strict=False):
             if tab.open:
                 with tab:
                     given = options[view.slug]() if options and view.slug in options else {}
-                    self._show(view, given, None)
+                    self._show(view, given)
         if tabs[-1].open:
             with tabs[-1]:
                 parts.tables(self.reading.tables, f"{self.run.name}-{self.lens.slug}")
         self._help()
         parts.problems(self.run)
 
-    def _show(self, view: View, options: Options, height: int | None) -> Any:
+    def _show(self, view: View, options: Options, height: int | None = None, chart: Options | None = None) -> Any:
         try:
             fig = view.figure(self.stats, **options)
         except WorkbenchError as error:
             st.info(parts.prose(str(error)))
             return None
-        event = parts.chart(
-            fig, f"{self.lens.slug} {view.slug}", f"{view.title}: {self.reading.verdict.sentence}", height
-        )
-        with st.container(horizontal=True, vertical_alignment="top"):
+        said = f"{view.title}: {self.reading.verdict.sentence}"
+        if height is not None:
+            fig.update_layout(height=min(fig.layout.height or height, height))
+        event = parts.chart(fig, f"{self.lens.slug} {view.slug}", said, **(chart or {}))
+        with st.container(horizontal=True, vertical_alignment="top", wrap=False):
             st.caption(view.about or "", width="stretch")
             parts.figure_download(fig, f"{self.run.name}-{self.lens.slug}-{view.slug}")
         return event
@@ -83,19 +91,39 @@ class LensPage:
             st.markdown(text.strip() or self.lens.title)
 
 
-def lens_page(slug: str, **options: Any) -> LensPage:
+def lens_page(slug: str, choose: Callable[[Any], Options] | None = None) -> LensPage:
     """Draw the question and the verdicts of a lens on the chosen run.
 
     Ends the page with what is missing, how to record it and where it can be seen when the run cannot be read.
 
     Args:
-        **options: Given to the lens's statistics.
+        choose: ``choose(stats)`` draws widgets from the statistics with all defaults and returns the options that the
+            statistics are to be computed with; what it draws in the page's body lands in ``controls``.
     """
     run, asked = chosen_run(), lens(slug)
     heading(asked.title, run)
+    said, controls = st.container(), st.container(horizontal=True, vertical_alignment="bottom")
+    found = _read(asked, run, {})
+    options: Options = {}
+    if choose is not None:
+        with controls:
+            options = changed(found.stats, choose(found.stats))
+        found = _read(asked, run, options)
+    with said:
+        parts.verdict_lines(found.verdicts)
+        _other_run(slug, options)
+    return LensPage(found, controls)
+
+
+def changed(stats: Any, options: Options) -> Options:
+    """The options that differ from those behind the statistics, so that the defaults are not computed twice."""
+    return {name: value for name, value in options.items() if getattr(stats, name, None) != value}
+
+
+def _read(asked: Lens, run: Run, options: Options) -> Reading:
     try:
         with st.spinner("Reading the run…", show_time=True):
-            found = reading(run, slug, **options)
+            return reading(run, asked.slug, **options)
     except MissingTable as error:
         empty_state(asked, run, error)
         st.stop()
@@ -103,9 +131,6 @@ def lens_page(slug: str, **options: Any) -> LensPage:
         st.info(parts.prose(str(error)), icon=":material/info:")
         parts.problems(run)
         st.stop()
-    parts.verdict_lines(found.verdicts)
-    _other_run(slug, options)
-    return LensPage(found)
 
 
 def heading(title: str, run: Run) -> None:
@@ -121,18 +146,15 @@ def _other_run(slug: str, options: Options) -> None:
     other = current().other
     if other is None:
         return
-    try:
-        verdict = reading(other, slug, **options).verdict
-    except WorkbenchError as error:
-        st.caption(f"{parts.plain(other.name)}: {parts.plain(str(error).splitlines()[0])}")
-        return
+    verdict, _found = first_verdict(other, lens(slug), lambda run, slug: reading(run, slug, **options))
     said = f"{parts.mark(verdict.level)} {parts.prose(verdict.sentence)}"
     st.markdown(f":small[:gray[In comparison, {parts.plain(other.name)}:]] {said}")
 
 
 def empty_state(asked: Lens, run: Run, error: MissingTable) -> None:
     """What a lens needs, which of it the run lacks, how to record it, and a sample run that has it."""
-    missing = [table for table in asked.needs if not run.has(table)]
+    missing = lacking(asked, run, error)
+    needs = asked.needs or missing
     if not missing:
         st.info(parts.prose(str(error)), icon=":material/info:")
         return
@@ -141,13 +163,13 @@ def empty_state(asked: Lens, run: Run, error: MissingTable) -> None:
         icon=":material/inbox:",
         title="Nothing to read yet",
     )
-    for table in asked.needs:
+    for table in needs:
         sign = ":red-badge[✕ missing]" if table in missing else ":green-badge[✓ recorded]"
         st.markdown(f"{sign} `{table}`: {TABLES[table].about}")
     st.markdown("Record it in the training loop with")
     lines = "\n\n".join(TABLES[table].record for table in missing)
     st.code(f'with workbench.Recorder("runs/mine") as rec:\n    ...\n{_indented(lines)}', language="python")
-    example = sample_with(asked.needs)
+    example = sample_with(needs)
     if example is not None:
         st.button(
             f"See it in the sample run {parts.plain(example)}",

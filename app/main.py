@@ -12,7 +12,9 @@ from parts import LENS_PAGES
 from workbench.lenses import LENSES
 
 # A picture of our own: a named icon would be fetched from another machine.
-st.set_page_config("UR-Learn workbench", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")
+ICON = str(Path(__file__).with_name("icon.png"))
+st.set_page_config("UR-Learn workbench", page_icon=ICON, layout="wide", initial_sidebar_state=264)
+st.logo(ICON, size="large")
 
 pages = {
     "": [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from workbench.core import Run
-from workbench.lenses import MARKS, Level, Verdict
+from workbench.lenses import LEVELS, MARKS, Level, Verdict
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -49,22 +50,40 @@ def mark(level: Level) -> str:
     return f":{BADGES[level]}-badge[{MARKS[level]} {level}]"
 
 
-def verdict_lines(verdicts: list[Verdict], shown: int = 3) -> None:
+def verdict_lines(verdicts: list[Verdict], shown: int = 2) -> None:
     """The verdicts, worst first; those beyond the first few are folded."""
-    for verdict in verdicts[:shown]:
-        _verdict(verdict)
+    for number, verdict in enumerate(verdicts[:shown]):
+        _verdict(verdict, number)
     if len(verdicts) > shown:
         rest = verdicts[shown:]
-        with st.expander(f"{len(rest)} more finding{'s' if len(rest) > 1 else ''}", type="compact"):
-            for verdict in rest:
-                _verdict(verdict)
+        levels = ", ".join(f"{MARKS[level]} {count} {level}" for level, count in _counted(rest))
+        with st.expander(f"{len(rest)} more finding{'s' if len(rest) > 1 else ''}: {levels}", type="compact"):
+            for number, verdict in enumerate(rest, start=shown):
+                _verdict(verdict, number)
 
 
-def _verdict(verdict: Verdict) -> None:
+def _counted(verdicts: list[Verdict]) -> list[tuple[Level, int]]:
+    counts = Counter(verdict.level for verdict in verdicts)
+    return [(level, counts[level]) for level in LEVELS if counts[level]]
+
+
+def _verdict(verdict: Verdict, number: int) -> None:
     line = f"{mark(verdict.level)} {prose(verdict.sentence)}"
     if verdict.next_step:
         line += f"  \n:small[:gray[Next: {prose(verdict.next_step)}]]"
-    st.markdown(line)
+    with st.container(horizontal=True, vertical_alignment="top", wrap=False):
+        st.markdown(line, width="stretch")
+        if verdict.options:
+            st.button(
+                "Show", key=f"show {number}", type="tertiary", icon=":material/my_location:",
+                on_click=_show, args=(dict(verdict.options),), help="Set the figures to what this sentence is about.",
+            )  # fmt: skip
+
+
+def _show(options: Mapping[str, str]) -> None:
+    """Set the widgets that carry these options; they turn the text into one of their own values."""
+    for key, value in options.items():
+        st.session_state[key] = value
 
 
 def chart(fig: go.Figure, key: str, alt: str, height: int | None = None, **options: Any) -> Any:
@@ -106,6 +125,18 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False)
     return buffer.getvalue()
+
+
+def gallery(found: pd.DataFrame, n_chosen: int) -> None:
+    """Pictures of chosen samples with a line of words under each."""
+    more = f"; the first {len(found)} are shown" if n_chosen > len(found) else ""
+    st.markdown(f"**{n_chosen:,} chosen sample{'s' if n_chosen != 1 else ''}**{more}")
+    with st.container(horizontal=True, gap="small"):
+        for row in found.itertuples():
+            with st.container(width=92, gap=None):
+                if row.picture is not None:
+                    st.image(row.picture, width=84, alt=f"sample {row.sample}, {row.words}")
+                st.caption(plain(f"{row.sample}: {row.words}"))
 
 
 STATUS_BADGES = {

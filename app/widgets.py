@@ -9,14 +9,26 @@ import streamlit as st
 
 from choice import valid
 
+ALL_STEPS = "all"
 
-def step(steps: Sequence[int], key: str = "step", label: str = "Step") -> int:
+
+def step(steps: Sequence[int]) -> int:
     """A slider over the recorded steps, at the last one unless the address says otherwise."""
-    options = [int(item) for item in steps]
+    chosen = _step([int(item) for item in steps])
+    return int(chosen)
+
+
+def step_or_all(steps: Sequence[int]) -> int | None:
+    """A slider over the recorded steps and, at its right end and by default, all of them together (None)."""
+    chosen = _step([*(int(item) for item in steps), ALL_STEPS])
+    return None if chosen == ALL_STEPS else int(chosen)
+
+
+def _step(options: list[Any]) -> Any:
     if len(options) < 2:
         return options[0]
-    valid(key, options, options[-1])
-    return int(st.select_slider(label, options, value=options[-1], key=key, bind="query-params"))
+    valid("step", options, options[-1])
+    return st.select_slider("Step", options, value=options[-1], key="step", bind="query-params")
 
 
 def one_of(
@@ -34,3 +46,11 @@ def one_of(
 
 def switch(label: str, key: str, value: bool = False, hint: str | None = None) -> bool:
     return st.toggle(label, value=value, key=key, bind="query-params", help=hint)
+
+
+def some_of(label: str, options: Sequence[str], default: Sequence[str], key: str, hint: str | None = None) -> list[str]:
+    """Several of many options; the default when none is left."""
+    if key in st.session_state:
+        st.session_state[key] = [item for item in st.session_state[key] if item in options]
+    chosen = st.multiselect(label, options, default=list(default), key=key, bind="query-params", help=hint)
+    return list(chosen) or list(default)

@@ -9,8 +9,9 @@ from choice import chosen_run, current
 from readings import reading
 from widgets import one_of
 from workbench.core import Run, WorkbenchError
-from workbench.lenses import LENSES, Lens, verdict_of
+from workbench.lenses import LENSES, Lens
 from workbench.lenses.compare import differences, metrics, same_scales
+from workbench.lenses.links import first_verdict
 
 
 def verdicts(first: Run, second: Run) -> None:
@@ -18,10 +19,7 @@ def verdicts(first: Run, second: Run) -> None:
     for lens in LENSES:
         st.markdown(f"**{lens.title}**")
         for side, run in zip(st.columns(2), (first, second), strict=True):
-            try:
-                verdict = reading(run, lens.slug).verdict
-            except WorkbenchError:
-                verdict = verdict_of(run, lens)
+            verdict, _found = first_verdict(run, lens, reading)
             side.markdown(f"{parts.mark(verdict.level)} {parts.prose(verdict.sentence)}")
 
 

@@ -1,5 +1,41 @@
-from frame import lens_page
+"""Do my tasks fight?"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from frame import Options, lens_page
+from widgets import one_of, step_or_all, switch
+from workbench.lenses.conflict import Conflict
 
 page = lens_page("conflict")
-page.main()
-page.further()
+stats: Conflict = page.stats
+pairs = [stats.pair_name(pair) for pair in stats.ranking.tolist()]
+
+with st.sidebar:
+    # The last module is all of them together: what to look at first.
+    module = one_of("Module", [stats.modules[-1], *stats.modules[:-1]], "module")
+    pair = one_of("Pair of tasks", pairs, "pair", hint="The pair with the most evidence first.") if pairs else None
+    naive = switch(
+        "Naive cosine too",
+        "naive",
+        hint="Above the diagonal, the cosine of the whole batch's gradients: noise that the tasks share biases it.",
+    )
+with page.controls:
+    at = step_or_all(stats.steps.tolist())
+
+
+def of_module() -> Options:
+    return {"module": module}
+
+
+page.main(step=at, module=module, naive=naive)
+page.further(
+    {
+        "share": of_module,
+        "pairs": of_module,
+        "over-time": lambda: {"pair": pair, "module": module, "naive": naive},
+        "ladder": lambda: {"pair": pair},
+        "magnitude": of_module,
+    }
+)

@@ -1,5 +1,69 @@
-from frame import lens_page
+"""How far apart are my domains inside the model?"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+import parts
+from frame import Options, lens_page
+from widgets import one_of, step
+from workbench.lenses.domains import MEASURES, DomainShift, colour_options
+from workbench.lenses.domains.map_jobs import MapJob, start_map
+from workbench.lenses.gallery import thumbnails
 
 page = lens_page("domains")
-page.main()
-page.further()
+stats: DomainShift = page.stats
+
+with st.sidebar:
+    layer = one_of("Layer", list(reversed(stats.layers)), "layer", hint="The last layer first.")
+    colour = one_of("Colour by", colour_options(stats), "colour")
+    method = one_of(
+        "Map by",
+        ["pca", "umap"],
+        "method",
+        name=str.upper,
+        hint="UMAP is computed aside; PCA shows until it is there.",
+    )
+    measure = one_of("Distance", list(MEASURES), "measure", name=lambda measure: MEASURES[measure].split(",")[0])
+with page.controls:
+    at = step(stats.steps)
+
+
+@st.fragment(run_every=1)
+def progress(job: MapJob) -> None:
+    """How far the background map is; draws the page again once it is over."""
+    if job.state != "running":
+        st.rerun(scope="app")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(job.progress, f"UMAP: {job.stage}")
+        st.button("Cancel", on_click=job.cancel, key="cancel map")
+
+
+if method == "umap" and (layer, at) in stats.points:
+    if st.session_state.get("cancel map"):
+        st.session_state["method"] = "pca"
+    job = start_map(stats.points[layer, at])
+    if job.state == "running":
+        progress(job)
+    elif job.state == "failed":
+        st.warning(parts.plain(job.error), icon=":material/warning:")
+
+event = page.main({"on_select": "rerun"}, layer=layer, step=at, colour=colour, method=method)
+if event is not None and event.selection.points:
+    chosen = [int(point["customdata"]) for point in event.selection.points if point.get("customdata") is not None]
+    parts.gallery(thumbnails(page.run, chosen, ("domain", colour)), len(chosen))
+
+
+def measured() -> Options:
+    return {"measure": measure}
+
+
+page.further(
+    {
+        "matrix": lambda: measured() | {"layer": layer, "step": at},
+        "training": lambda: measured() | {"layer": layer},
+        "layers": lambda: measured() | {"step": at},
+        "mixing": lambda: {"step": at},
+        "classes": lambda: {"layer": layer, "step": at, "domain": one_of("Domain", stats.domains, "domain")},
+    }
+)

@@ -1,5 +1,51 @@
-from frame import lens_page
+"""Do my datasets' label spaces agree?"""
 
-page = lens_page("labels")
-page.main()
-page.further()
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from frame import Options, lens_page
+from widgets import one_of, step
+from workbench.lenses.labels.figures import RELATIONS
+from workbench.lenses.labels.statistics import Labels
+
+
+def choose(stats: Labels) -> Options:
+    """Which predictions are read, and from which share on a label counts as part of another."""
+    options: dict[str, Any] = {}
+    with st.sidebar.expander("Thresholds"):
+        inside = st.slider(
+            "Part of another from", 0.5, 0.95, stats.inside, 0.05, key="inside", bind="query-params",
+            help="Share of a label, at the lower 95 % limit, that must lie in the other.",
+        )  # fmt: skip
+        overlap = st.slider("Overlap from", 0.05, 0.45, stats.overlap, 0.05, key="overlap", bind="query-params")
+    options |= {"inside": inside, "overlap": overlap}
+    if stats.steps:
+        options["step"] = step(stats.steps)
+    return options
+
+
+page = lens_page("labels", choose)
+stats: Labels = page.stats
+pairs = [(pair.dataset_a, pair.dataset_b) for pair in stats.pairs]
+
+
+def kinds() -> Options:
+    return {"kinds": one_of("Relations", ["all", *RELATIONS], "kinds")}
+
+
+def dataset() -> Options:
+    chosen = one_of("Dataset", ["all", *stats.datasets], "dataset")
+    return {} if chosen == "all" else {"dataset": chosen}
+
+
+shown: Options = {}
+if len(pairs) > 1:
+    with page.controls:
+        names = {f"{a} and {b}": (a, b) for a, b in pairs}
+        first, second = names[one_of("Datasets", list(names), "datasets")]
+        shown = {"dataset_a": first, "dataset_b": second}
+page.main(**shown)
+page.further({"graph": kinds, "conflicts": dataset})

@@ -6,47 +6,44 @@ import pandas as pd
 import streamlit as st
 
 import parts
-from choice import chosen_run
+from choice import address, chosen_run
 from frame import heading
 from readings import reading, scalars
-from workbench.core import MissingTable, Run, WorkbenchError
-from workbench.lenses import LENSES, LEVELS, Lens, Verdict
+from workbench.core import MissingTable, Run
+from workbench.lenses import LENSES, LEVELS, Lens, Reading, Verdict
+from workbench.lenses.links import figure_of, first_verdict
 from workbench.lenses.scalars import figure, main_tag
 from workbench.lenses.thumbnail import thumbnail
 
-CARD_HEIGHT = 290
 
-
-def verdict_and_picture(run: Run, lens: Lens) -> tuple[Verdict, object | None]:
-    try:
-        found = reading(run, lens.slug)
-    except WorkbenchError as error:
-        first, _, rest = str(error).partition("\n")
-        return Verdict("cannot tell", first, next_step=rest), None
-    return found.verdict, thumbnail(found.figure())
-
-
-def card(lens: Lens, verdict: Verdict, drawing: object | None) -> None:
-    with st.container(border=True, height=CARD_HEIGHT, gap="small"):
-        st.page_link(
-            f"views/{lens.slug}.py", label=f"**{lens.title}**", icon=":material/arrow_forward:", icon_position="right"
-        )
-        st.markdown(f"{parts.mark(verdict.level)} {parts.prose(verdict.sentence)}")
+def card(lens: Lens, verdict: Verdict, found: Reading | None) -> None:
+    """A verdict with a small picture of the figure that shows it, and a link to the page."""
+    with st.container(border=True, height="stretch", gap="small"):
+        st.markdown(f"{parts.mark(verdict.level)} **{lens.title}**")
+        st.markdown(parts.prose(verdict.sentence))
         st.space("stretch")
-        if drawing is not None:
-            parts.picture(drawing, f"card {lens.slug}", verdict.sentence)
+        if found is not None:
+            parts.picture(thumbnail(figure_of(found, verdict)), f"card {lens.slug}", verdict.sentence)
+        st.page_link(
+            f"views/{lens.slug}.py",
+            label=f"{parts.LENS_PAGES[lens.slug][0]}: {'see more' if found is not None else 'what is missing'}",
+            icon=":material/arrow_forward:",
+            icon_position="right",
+            query_params=address() | dict(verdict.options),
+        )
 
 
 def cards(run: Run) -> None:
     """Five verdicts, worst first."""
-    slots = st.grid(3, min_column_width=280)
-    found = []
+    slots = st.container()
     with st.spinner("Reading the run…", show_time=True):
-        for lens in LENSES:
-            found.append((lens, *verdict_and_picture(run, lens)))
-    for lens, verdict, drawing in sorted(found, key=lambda item: LEVELS.index(item[1].level)):
-        with slots.cell():
-            card(lens, verdict, drawing)
+        found = [(lens, *first_verdict(run, lens, reading)) for lens in LENSES]
+    found.sort(key=lambda item: LEVELS.index(item[1].level))
+    with slots:
+        for start in range(0, len(found), 3):
+            for column, item in zip(st.columns(3), found[start : start + 3], strict=False):
+                with column:
+                    card(*item)
 
 
 @st.fragment

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 import parts
-from choice import SAMPLES, current, look_later
+from choice import SAMPLES, current, look_at, look_later
 from readings import board, reading_in_background
 from widgets import one_of
 from workbench.lenses import LENSES, LEVELS, MARKS
@@ -15,74 +15,72 @@ from workbench.lenses.board import frame, matching
 STATES = ("live", "done", "failed", "stopped")
 
 
-def columns(grouped: bool) -> dict[str, object]:
-    """How the table shows each column; None hides it."""
+def columns(grouped: bool, opener: str) -> dict[str, object]:
+    """How the table shows each column, in this order; None hides it."""
     marks = [f"{MARKS[level]} {level}" for level in LEVELS]
     colours = [parts.BADGES[level] for level in LEVELS]
     shown: dict[str, object] = {
-        "run": st.column_config.TextColumn("Run", pinned=True, width=190),
-        "question": None if grouped else st.column_config.TextColumn("Question", width=240),
-        "method": st.column_config.TextColumn("Method", width=120),
-        "recipe": None if grouped else st.column_config.TextColumn("Recipe", width=110),
-        "seed": st.column_config.NumberColumn("Seed", width=50, format="%d"),
-        "step": st.column_config.NumberColumn("Step", width=60, format="%d"),
-        "state": st.column_config.TextColumn("State", width=65),
-        "age": st.column_config.TextColumn("Changed", width=65, help="How long ago the run was last written to."),
-        "course": st.column_config.LineChartColumn(
-            "Main metric", width=110, help="The course of the first summary value, an accuracy, or a loss."
-        ),
+        "run": st.column_config.TextColumn("Run", width=215),
+        "open": st.column_config.ButtonColumn("", width=66, type="tertiary", on_click=open_clicked, key=opener),
     }
     for lens in LENSES:
         shown[lens.slug] = st.column_config.MultiselectColumn(
             parts.LENS_PAGES[lens.slug][0], options=marks, color=colours, width=104, help=lens.title
         )
-    return shown
+    return shown | {
+        "course": st.column_config.LineChartColumn(
+            "Main metric", width=110, help="The course of the first summary value, an accuracy, or a loss."
+        ),
+        "step": st.column_config.NumberColumn("Step", width=60, format="%d"),
+        "state": st.column_config.TextColumn("State", width=64),
+        "age": st.column_config.TextColumn("Changed", width=72, help="How long ago the run was last written to."),
+        "method": st.column_config.TextColumn("Method", width=130),
+        "seed": st.column_config.NumberColumn("Seed", width=50, format="%d"),
+        "recipe": None if grouped else st.column_config.TextColumn("Recipe", width=120),
+        "question": None if grouped else st.column_config.TextColumn("Question", width=420),
+    }
+
+
+def open_clicked() -> None:
+    """Open the run whose button was clicked on its overview."""
+    for opener, keys in st.session_state["runs shown"].items():
+        click = st.session_state.get(opener)
+        if click is not None and click.row < len(keys):
+            look_at(keys[click.row])
+            st.switch_page("views/overview.py")
 
 
 def table(runs: pd.DataFrame, key: str, grouped: bool) -> list[str]:
     """One table of runs; the keys of the selected ones."""
-    drawn = runs.copy()
-    drawn["age"] = [parts.age(seconds) for seconds in runs["age"]]
+    drawn = runs.assign(age=[parts.age(seconds) for seconds in runs["age"]], open="Open")
     for lens in LENSES:
         drawn[lens.slug] = [[f"{MARKS[level]} {level}"] if level else [] for level in runs[lens.slug]]
-    shown = columns(grouped)
-    order = [
-        "run",
-        "question",
-        *(lens.slug for lens in LENSES),
-        "course",
-        "step",
-        "method",
-        "recipe",
-        "seed",
-        "state",
-        "age",
-    ]
+    shown = columns(grouped, f"{key} open")
+    keys = list(runs["run"])
+    st.session_state["runs shown"][f"{key} open"] = keys
     event = st.dataframe(
-        drawn[order],
+        drawn[list(shown)],
         key=key,
         hide_index=True,
         column_config=shown,
         on_select="rerun",
         selection_mode="multi-row",
         height=min(35 * (len(drawn) + 1) + 3, 640),
+        placeholder="",
         alt="Runs with their verdicts",
     )
-    return [drawn["run"].iloc[row] for row in event.selection.rows if row < len(drawn)]
+    return [keys[row] for row in event.selection.rows if row < len(keys)]
 
 
-def actions(selected: list[str], waiting: bool) -> None:
-    """What can be done with the selected runs."""
+def comparison(selected: list[str], waiting: bool) -> None:
+    """The button that compares two selected runs, and what to do next."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button("Open", disabled=len(selected) != 1, icon=":material/open_in_full:", type="primary"):
-            look_later(selected[0])
-            st.switch_page("views/overview.py")
         if st.button("Compare", disabled=len(selected) != 2, icon=":material/compare_arrows:"):
             look_later(*selected)
             st.switch_page("views/compare.py")
-        hint = {0: "Select one run to open it, or two to compare them.", 1: "Select a second run to compare."}
-        words = hint.get(len(selected), "" if len(selected) == 2 else "Only two runs can be compared: unselect some.")
-        st.caption(words + (" Verdicts are being read…" if waiting else ""), width="stretch")
+        hints = ("Select two runs to compare them.", "Select a second run to compare.", "")
+        words = hints[len(selected)] if len(selected) < 3 else "Only two runs can be compared: unselect some."
+        st.caption(f"{words} {'Verdicts are being read…' if waiting else ''}", width="stretch")
 
 
 choice = current()
@@ -104,6 +102,7 @@ def listing() -> None:
         st.session_state["verdicts due"] = waiting
         st.rerun(scope="app")
     found = matching(runs, text or "", states)
+    st.session_state["runs shown"] = {}
     bar = st.container()
     selected: list[str] = []
     if arrange == "question":
@@ -115,7 +114,7 @@ def listing() -> None:
     if not len(found):
         st.info("No run matches the filter." if len(runs) else "There are no runs in this folder yet.")
     with bar:
-        actions(selected, waiting)
+        comparison(selected, waiting)
 
 
 listing()

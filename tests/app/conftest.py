@@ -128,7 +128,7 @@ def open_app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., A
 
     def open_on(*folders: Path, **address: str) -> AppTest:
         monkeypatch.setenv(FOLDERS_VARIABLE, json.dumps([str(folder) for folder in folders]))
-        monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("WORKBENCH_CACHE_DIR", str(tmp_path / "cache"))
         test = AppTest.from_file(str(app_script()), default_timeout=120)
         for name, value in address.items():
             test.query_params[name] = value

@@ -23,6 +23,16 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def cache_folder() -> Path:
+    """Where the workbench keeps what it computed: ``WORKBENCH_CACHE_DIR``, or the user's cache folder."""
+    given = os.environ.get("WORKBENCH_CACHE_DIR")
+    if given:
+        return Path(given)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("urlearn-workbench")
+
+
 def folder_name(name: str) -> str:
     """A file-system name for a layer or array name; :func:`unfolder_name` undoes it. Never leaves its folder."""
     quoted = quote(name, safe=" ()[]+=,-_.")

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.core import Run, WorkbenchError
-from workbench.core.files import write_atomically
+from workbench.core.files import cache_folder, write_atomically
 from workbench.lenses import LENSES, scalars
 from workbench.lenses.base import Verdict, verdict_of
 from workbench.runs import RunCollection, open_runs
@@ -168,14 +168,6 @@ def lens_version() -> str:
         stat = file.stat()
         digest.update(f"{file.relative_to(package)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:12]
-
-
-def cache_folder() -> Path:
-    """Where the workbench keeps what it computed: WORKBENCH_CACHE, or the user's cache folder."""
-    from platformdirs import user_cache_path
-
-    given = os.environ.get("WORKBENCH_CACHE")
-    return Path(given) if given else user_cache_path("urlearn-workbench", appauthor=False)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,0 +1,39 @@
+"""The pictures of chosen samples, as they were recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from workbench.core import Run
+
+#: Pictures a gallery shows at most.
+LIMIT = 36
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def thumbnails(
+    run: Run, samples: Sequence[int], about: Sequence[str] = ("domain",), limit: int = LIMIT
+) -> pd.DataFrame:
+    """The first samples with their picture and what is known of them.
+
+    Columns: sample, picture (PNG bytes; None where none was recorded or the bytes are no PNG), words (the values of the
+    columns in ``about`` that the samples table has, in its words).
+    """
+    columns = run.columns("samples")
+    words = [name for name in dict.fromkeys(about) if name in columns]
+    picture = "thumbnail" if "thumbnail" in columns else "NULL AS thumbnail"
+    chosen = [int(sample) for sample in samples[:limit]]
+    quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in words)
+    found = run.query(
+        f"SELECT sample, {picture}{', ' + quoted if quoted else ''} FROM samples WHERE sample IN (SELECT unnest($ids))",
+        {"ids": chosen},
+    )
+    pictures = [bytes(item) if _is_png(item) else None for item in found["thumbnail"]]
+    lines = [", ".join(str(value) for value in row) for row in found[words].itertuples(index=False)]
+    return pd.DataFrame({"sample": found["sample"], "picture": pictures, "words": lines})
+
+
+def _is_png(item: object) -> bool:
+    return isinstance(item, (bytes, bytearray)) and bytes(item[: len(_PNG)]) == _PNG
