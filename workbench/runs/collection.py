@@ -13,7 +13,7 @@ from workbench.runs.formats import is_run, open_members
 from workbench.runs.tables import SUFFIXES
 
 #: Endings of files that may be a run of their own.
-FILE_SUFFIXES = (*SUFFIXES, ".db", ".sqlite", ".sqlite3")
+FILE_SUFFIXES = (*SUFFIXES, ".db", ".sqlite", ".sqlite3", ".pyd", ".json", ".txt", ".log", ".out")
 #: How many folders deep runs are looked for.
 MAX_DEPTH = 4
 

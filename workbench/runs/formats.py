@@ -8,7 +8,22 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from workbench.core import Run, RunFormatError
-from workbench.runs import domainbed, lightning, mlflow, tables, tensorboard, trackio, transformers, vectors, wandb
+from workbench.runs import (
+    cockpit,
+    domainbed,
+    label_files,
+    libmtl,
+    lightning,
+    mammoth,
+    mlflow,
+    tables,
+    tensorboard,
+    trackio,
+    transformers,
+    vectors,
+    wandb,
+    wilds,
+)
 from workbench.runs.foreign import ForeignRun
 from workbench.runs.format import Format
 
@@ -22,7 +37,12 @@ FORMATS: tuple[Format, ...] = (
     wandb.FORMAT,
     mlflow.FORMAT,
     trackio.FORMAT,
+    wilds.FORMAT,
+    mammoth.FORMAT,
+    libmtl.FORMAT,
+    cockpit.FORMAT,
     vectors.FORMAT,
+    label_files.FORMAT,
     tensorboard.FORMAT,
     tables.FORMAT,
 )

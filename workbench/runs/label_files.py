@@ -1,0 +1,163 @@
+"""Annotated datasets for the labels lens: COCO files, Pascal VOC folders, and folders of label images.
+
+A folder is one run; each dataset in it is one COCO file (``*.json``), one sub-folder with VOC files (``*.xml``), or one
+sub-folder with label images (``*.png``) and the names of their values in ``classes.txt``, one a line from value 0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from workbench.core import Dataset, Problem, RunFormatError, RunWriter
+from workbench.runs.format import Format
+
+_HEAD = 20_000
+
+
+@dataclass
+class _Labels:
+    """Label counts of one dataset, in columns."""
+
+    sample: list[int] = field(default_factory=list)
+    region: list[int] = field(default_factory=list)
+    label: list[str] = field(default_factory=list)
+    weight: list[float] = field(default_factory=list)
+    names: tuple[str, ...] = ()
+
+    def add(self, sample: int, region: int, label: str, weight: float) -> None:
+        self.sample.append(sample)
+        self.region.append(region)
+        self.label.append(label)
+        self.weight.append(weight)
+
+
+def recognises(path: Path) -> bool:
+    return path.is_dir() and bool(_datasets(path))
+
+
+def sources(path: Path) -> list[Path]:
+    return [file for found in _datasets(path).values() for file in found[1]]
+
+
+def read(path: Path, writer: RunWriter) -> list[Problem]:
+    """Fill the label counts: a box or mask weighs its area in pixels, a value of a label image its pixels."""
+    problems: list[Problem] = []
+    datasets = []
+    first = 0
+    for name, (parse, files) in _datasets(path).items():
+        labels = parse(files, problems)
+        samples = np.asarray(labels.sample, np.int64)
+        writer.label_counts(
+            dataset=name,
+            sample=samples + first,
+            region=np.asarray(labels.region, np.int64),
+            label=np.asarray(labels.label, dtype=object),
+            weight=np.asarray(labels.weight, float),
+        )
+        first += int(samples.max()) + 1 if len(samples) else 0
+        datasets.append(Dataset(name, labels.names or tuple(sorted(set(labels.label)))))
+    writer.update(datasets=datasets)
+    return problems
+
+
+_Parser = Callable[[list[Path], list[Problem]], _Labels]
+
+
+def _datasets(path: Path) -> dict[str, tuple[_Parser, list[Path]]]:
+    found: dict[str, tuple[_Parser, list[Path]]] = {}
+    for file in sorted(path.glob("*.json")):
+        if _is_coco(file):
+            found[file.stem] = (_coco, [file])
+    for folder in sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
+        voc = sorted(folder.glob("*.xml")) or sorted(folder.glob("Annotations/*.xml"))
+        images = sorted(folder.glob("*.png"))
+        if voc and _is_voc(voc[0]):
+            found[folder.name] = (_voc, voc)
+        elif images and (folder / "classes.txt").is_file():
+            found[folder.name] = (_label_images, [folder / "classes.txt", *images])
+    return found
+
+
+def _is_coco(file: Path) -> bool:
+    with file.open("rb") as stream:
+        head = stream.read(_HEAD)
+        stream.seek(max(0, file.stat().st_size - _HEAD))
+        both = head + stream.read()
+    keys = (b'"annotations"', b'"images"', b'"categories"')
+    return head.lstrip().startswith(b"{") and sum(key in both for key in keys) >= 2
+
+
+def _is_voc(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return b"<annotation" in stream.read(2000)
+
+
+def _coco(files: list[Path], problems: list[Problem]) -> _Labels:
+    (file,) = files
+    labels = _Labels()
+    try:
+        content = json.loads(file.read_text(encoding="utf-8", errors="replace"))
+        names = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
+        annotations = content["annotations"]
+        order = {identity: place for place, identity in enumerate(dict.fromkeys(a["image_id"] for a in annotations))}
+        for region, annotation in enumerate(annotations):
+            box = annotation.get("bbox") or [0, 0, 1, 1]
+            weight = float(annotation.get("area") or box[2] * box[3])
+            labels.add(order[annotation["image_id"]], region, names[annotation["category_id"]], weight)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise RunFormatError(
+            f"{file} is not a readable COCO annotation file ({type(error).__name__}: {error})."
+        ) from None
+    labels.names = tuple(dict.fromkeys(names.values()))
+    return labels
+
+
+def _voc(files: list[Path], problems: list[Problem]) -> _Labels:
+    labels = _Labels()
+    for sample, file in enumerate(files):
+        try:
+            for region, (label, weight) in enumerate(_voc_objects(file)):
+                labels.add(sample, region, label, weight)
+        except (ElementTree.ParseError, ValueError, TypeError) as error:
+            problems.append(Problem(file, f"skipped, not a readable VOC annotation ({error})"))
+    return labels
+
+
+def _voc_objects(file: Path) -> Iterator[tuple[str, float]]:
+    data = file.read_bytes()
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise ValueError("it declares entities, which are not expanded")
+    for item in ElementTree.fromstring(data).iter("object"):
+        box = item.find("bndbox")
+        sides = {} if box is None else {side.tag: float(side.text or "nan") for side in box}
+        width, height = (sides.get(f"{axis}max", 1.0) - sides.get(f"{axis}min", 0.0) for axis in "xy")
+        yield (item.findtext("name") or "").strip(), width * height
+
+
+def _label_images(files: list[Path], problems: list[Problem]) -> _Labels:
+    from PIL import Image, UnidentifiedImageError
+
+    names = tuple(line.strip() for line in files[0].read_text(encoding="utf-8", errors="replace").splitlines())
+    labels = _Labels(names=tuple(name for name in names if name))
+    for sample, file in enumerate(files[1:]):
+        try:
+            with Image.open(file) as image:
+                values, pixels = np.unique(
+                    np.asarray(image if image.mode in "LPI" else image.convert("L")), return_counts=True
+                )
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            problems.append(Problem(file, f"skipped, not a readable image ({error})"))
+            continue
+        for value, count in zip(values.tolist(), pixels.tolist(), strict=True):
+            if value < len(names) and names[value]:
+                labels.add(sample, value, names[value], float(count))
+    return labels
+
+
+FORMAT = Format("annotations", "label annotations", recognises, sources, read)
