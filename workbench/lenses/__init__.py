@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from workbench.core import ConfigError, Run
-from workbench.lenses import bias, conflict, domains, labels
+from workbench.lenses import bias, conflict, domains, gsnr, labels
 from workbench.lenses.base import LEVELS, MARKS, Lens, Level, Reading, Verdict, View, read, verdict_of
 
 #: Every lens, in the order of the app's navigation.
-LENSES: tuple[Lens, ...] = (conflict.LENS, bias.LENS, labels.LENS, domains.LENS)
+LENSES: tuple[Lens, ...] = (conflict.LENS, gsnr.LENS, bias.LENS, labels.LENS, domains.LENS)
 
 __all__ = [
     "LENSES",

@@ -1,0 +1,367 @@
+"""From the recorded GSNR table to distributions, signal shares, and the one-step generalisation ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from workbench.core import Run
+from workbench.core.schema import GSNR_QUANTILES
+from workbench.lenses.gsnr.correction import (
+    corrected,
+    corrected_density,
+    histogram_quantiles,
+    noise_limit,
+    share_up_to,
+)
+
+#: Rows of the table that are read; beyond, recorded steps are taken evenly spaced.
+MAX_ROWS = 400_000
+#: The row of all samples together, whatever their domain.
+POOLED = ""
+ALL_PARAMETERS = "all parameters"
+#: A module has collapsed when it stays below this share of its highest value for at least so many recorded steps.
+COLLAPSE_SHARE, COLLAPSE_STEPS = 0.1, 3
+#: The highest value must stand out of the step-to-step scatter by this factor.
+COLLAPSE_CLEAR = 5.0
+
+
+@dataclass(frozen=True)
+class Span:
+    """The mean of a number over some recorded steps with its 95 % interval (Student's t over steps)."""
+
+    first: int
+    last: int
+    n: int
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Gsnr:
+    """All numbers of the lens. S steps; parts R: all parameters, then modules, then parameter tensors; D domains.
+
+    Attributes:
+        n_modules: Parts 1 … n_modules are modules in the order of the forward pass; the rest are parameter tensors.
+        module_of: For every part the index of its module's part (0 for all parameters).
+        count: Parameters in the part. samples: behind a step's numbers; 0 where nothing was recorded.
+        density: Shares of parameters by corrected GSNR, at or below 1e-5 first, then in the bins of
+            ``correction.LOG10_EDGES``.
+        quantiles: Corrected GSNR at ``core.schema.GSNR_QUANTILES``; may be negative.
+        signal_share: Estimated share of parameters whose mean gradient is not 0: (share beyond the 95 % limit of pure
+            noise - 5 %) / 95 %; may be slightly negative.
+        snr: Σ (m² - s²/n) / Σ s²: the GSNR of the part as a whole, weighted by gradient noise.
+        osgr: One-step generalisation ratio per step for ``n_train`` training samples.
+        loss_share: What every module takes away from it; sums to 1 - osgr over modules.
+        osgr_best, osgr_last: The best run of consecutive steps, and the last ones.
+        domain_snr: As ``snr``, within one domain, for all parameters and for modules.
+        agreement: Mean cosine between the mean gradients of different domains, for all parameters and for modules:
+            1 the same direction, below 0 pulling apart. NaN without several domains.
+        agreement_mean: Its mean over steps for all parameters and every module.
+        collapses: One row a collapsed module: part, step, peak_step, peak, after, low, high (``after`` over ``peak``).
+        nonfinite: Recorded (step, tensor) entries with NaN or infinite moments; they are left out.
+    """
+
+    parts: tuple[str, ...]
+    n_modules: int
+    module_of: Int[np.ndarray, " R"]
+    count: Int[np.ndarray, " R"]
+    steps: Int[np.ndarray, " S"]
+    n_recorded: int
+    samples: Int[np.ndarray, "S R"]
+    density: Float[np.ndarray, "S R 37"]
+    quantiles: Float[np.ndarray, "S R 5"]
+    signal_share: Float[np.ndarray, "S R"]
+    snr: Float[np.ndarray, "S R"]
+    n_train: int
+    n_train_known: bool
+    osgr: Float[np.ndarray, " S"]
+    loss_share: Float[np.ndarray, "S M"]
+    osgr_best: Span
+    osgr_last: Span
+    domains: tuple[str, ...]
+    domain_snr: Float[np.ndarray, "S D M1"]
+    agreement: Float[np.ndarray, "S M1"]
+    agreement_mean: tuple[Span, ...]
+    collapses: pd.DataFrame
+    nonfinite: int
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        return self.parts[1 : 1 + self.n_modules]
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return self.parts[1 + self.n_modules :]
+
+
+def statistics(run: Run, n_train: int | None = None, max_rows: int = MAX_ROWS) -> Gsnr:
+    """Read the recorded GSNR of a run.
+
+    Args:
+        n_train: Size of the training set, for the generalisation ratio. By default ``n_train`` of the run's config,
+            else the number of samples with split "train", else the number of samples measured.
+        max_rows: When the table holds more rows, only evenly spaced steps are read (``n_recorded`` tells).
+
+    Raises:
+        MissingTable: the run recorded no GSNR.
+    """
+    run.require("gsnr")
+    axes = _Axes.of(run)
+    sizes = run.query("SELECT step, count(*) AS n FROM gsnr GROUP BY step ORDER BY step")
+    recorded = sizes["step"].to_numpy()
+    n_read = max(1, min(len(recorded), int(max_rows / max(1.0, sizes["n"].mean()))))
+    steps = recorded[np.unique(np.linspace(0, len(recorded) - 1, n_read).round().astype(int))]
+    sums = _read_sums(run, axes, steps)
+    histogram, tensor_quantiles = _read_histograms(run, axes, steps)
+    pooled_mean, pooled_var, pooled_n = (array[:, :, 0] for array in (sums.mean_sq, sums.var, sums.samples))
+    samples = axes.widest(pooled_n)
+    signal = axes.gathered(pooled_mean - pooled_var / np.maximum(pooled_n, 1))
+    noise = axes.gathered(pooled_var)
+    size, known = _training_size(run, n_train, samples)
+    counts = axes.gathered(histogram)
+    n = samples.astype(float)
+    beyond = 1 - share_up_to(counts, np.log10(noise_limit(n))[..., None])[..., 0]
+    module = slice(1, 1 + len(axes.modules))
+    whole = signal[:, 0] + noise[:, 0] / size
+    osgr = _divided(signal[:, 0], whole)
+    agreement = _agreement(axes, sums)
+    return Gsnr(
+        parts=(ALL_PARAMETERS, *axes.modules, *axes.tensors),
+        n_modules=len(axes.modules),
+        module_of=np.concatenate([[0], np.arange(1, 1 + len(axes.modules)), 1 + axes.module_of]),
+        count=axes.gathered(axes.count[None].astype(float))[0].astype(np.int64),
+        steps=steps,
+        n_recorded=len(recorded),
+        samples=samples,
+        density=corrected_density(counts, n),
+        quantiles=_quantiles(axes, counts, tensor_quantiles, n),
+        signal_share=(beyond - 0.05) / 0.95,
+        snr=_divided(signal, noise),
+        n_train=size,
+        n_train_known=known,
+        osgr=osgr,
+        loss_share=_divided(noise[:, module] / size, whole[:, None]),
+        osgr_best=best_span(steps, osgr),
+        osgr_last=span_of(steps, osgr, slice(-window_length(len(steps)), None)),
+        domains=axes.domains,
+        domain_snr=_domain_snr(axes, sums),
+        agreement=agreement,
+        agreement_mean=tuple(span_of(steps, agreement[:, i], slice(None)) for i in range(agreement.shape[1])),
+        collapses=_collapses(steps, signal, noise, axes.modules),
+        nonfinite=sums.nonfinite,
+    )
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """Names and order of modules, tensors and domains, and which tensor belongs to which module."""
+
+    modules: tuple[str, ...]
+    tensors: tuple[str, ...]
+    module_of: Int[np.ndarray, " Q"]
+    count: Int[np.ndarray, " Q"]
+    domains: tuple[str, ...]
+
+    @staticmethod
+    def of(run: Run) -> _Axes:
+        rows = run.query(
+            "SELECT module, parameter, max(count) AS count, min(place) AS place FROM "
+            "(SELECT module, parameter, count, row_number() OVER () AS place FROM gsnr) GROUP BY module, parameter"
+        )
+        declared = {module.name: place for place, module in enumerate(run.info.modules)}
+        rows["declared"] = [declared.get(module, len(declared)) for module in rows["module"]]
+        rows["first"] = rows.groupby("module")["place"].transform("min")
+        rows = rows.sort_values(["declared", "first", "place"], ignore_index=True)
+        modules = list(dict.fromkeys(rows["module"]))
+        found = run.query("SELECT DISTINCT domain FROM gsnr WHERE domain <> '' ORDER BY domain")["domain"]
+        order = [name for name in run.domain_names if name in set(found)]
+        domains = (*order, *(name for name in found if name not in order))
+        index = np.array([modules.index(module) for module in rows["module"]])
+        names = tuple(module or "(top level)" for module in modules)
+        return _Axes(names, tuple(rows["parameter"]), index, rows["count"].to_numpy(), domains)
+
+    def gathered(self, values: Float[np.ndarray, "S Q ..."]) -> Float[np.ndarray, "S R ..."]:
+        """Sums over all tensors, over each module's tensors, then every tensor; NaN (not recorded) counts as 0."""
+        values = np.nan_to_num(values.astype(float))
+        starts = np.searchsorted(self.module_of, np.arange(len(self.modules)))
+        by_module = np.add.reduceat(values, starts, axis=1)
+        return np.concatenate([values.sum(axis=1, keepdims=True), by_module, values], axis=1)
+
+    def widest(self, samples: Int[np.ndarray, "S Q"]) -> Int[np.ndarray, "S R"]:
+        """Samples behind every part: the most of any of its tensors."""
+        starts = np.searchsorted(self.module_of, np.arange(len(self.modules)))
+        by_module = np.maximum.reduceat(samples, starts, axis=1)
+        return np.concatenate([samples.max(axis=1, keepdims=True), by_module, samples], axis=1)
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Per step, tensor and domain (the pooled row first): Σ m², Σ s² and samples; NaN and 0 where not recorded."""
+
+    mean_sq: Float[np.ndarray, "S Q D1"]
+    var: Float[np.ndarray, "S Q D1"]
+    samples: Int[np.ndarray, "S Q D1"]
+    nonfinite: int
+
+
+def _read_sums(run: Run, axes: _Axes, steps: Int[np.ndarray, " S"]) -> _Sums:
+    frame = run.query(
+        "SELECT step, parameter, domain, samples, mean_sq_sum, var_sum FROM gsnr WHERE list_contains($steps, step)",
+        {"steps": steps.tolist()},
+    )
+    index = (
+        np.searchsorted(steps, frame["step"].to_numpy()),
+        pd.Categorical(frame["parameter"], axes.tensors).codes,
+        pd.Categorical(frame["domain"], (POOLED, *axes.domains)).codes,
+    )
+    shape = (len(steps), len(axes.tensors), 1 + len(axes.domains))
+    mean_sq, var, samples = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
+    finite = np.isfinite(frame["mean_sq_sum"].to_numpy()) & np.isfinite(frame["var_sum"].to_numpy())
+    kept = tuple(axis[finite] for axis in index)
+    mean_sq[kept], var[kept] = frame["mean_sq_sum"].to_numpy()[finite], frame["var_sum"].to_numpy()[finite]
+    samples[kept] = frame["samples"].to_numpy()[finite]
+    return _Sums(mean_sq, var, samples, int((~finite).sum()))
+
+
+def _read_histograms(
+    run: Run, axes: _Axes, steps: Int[np.ndarray, " S"]
+) -> tuple[Float[np.ndarray, "S Q 48"], Float[np.ndarray, "S Q 5"]]:
+    """Of all samples together. Not recorded: an empty histogram, NaN quantiles."""
+    frame = run.query(
+        "SELECT step, parameter, histogram, quantiles FROM gsnr WHERE domain = '' AND list_contains($steps, step) "
+        "AND isfinite(mean_sq_sum) AND isfinite(var_sum)",
+        {"steps": steps.tolist()},
+    )
+    index = (
+        np.searchsorted(steps, frame["step"].to_numpy()),
+        pd.Categorical(frame["parameter"], axes.tensors).codes,
+    )
+    histogram = np.zeros((len(steps), len(axes.tensors), 48))
+    quantiles = np.full((len(steps), len(axes.tensors), len(GSNR_QUANTILES)), np.nan)
+    if len(frame):
+        histogram[index] = np.stack(frame["histogram"].to_list())
+        quantiles[index] = np.stack(frame["quantiles"].to_list())
+    return histogram, quantiles
+
+
+def _quantiles(
+    axes: _Axes,
+    counts: Float[np.ndarray, "S R 48"],
+    tensor: Float[np.ndarray, "S Q 5"],
+    samples: Float[np.ndarray, "S R"],
+) -> Float[np.ndarray, "S R 5"]:
+    """Recorded ones for tensors; from the summed histograms (bins a quarter of a decade wide) for larger parts."""
+    larger = histogram_quantiles(counts[:, : 1 + len(axes.modules)], GSNR_QUANTILES)
+    return corrected(np.concatenate([larger, tensor], axis=1), samples[..., None])
+
+
+def _domain_snr(axes: _Axes, sums: _Sums) -> Float[np.ndarray, "S D M1"]:
+    signal = sums.mean_sq - sums.var / np.maximum(sums.samples, 1)
+    part = slice(0, 1 + len(axes.modules))
+    ratio = _divided(axes.gathered(signal), axes.gathered(sums.var))  # [S, R, D1]
+    return np.moveaxis(ratio[:, part, 1:], 1, 2)
+
+
+def _agreement(axes: _Axes, sums: _Sums) -> Float[np.ndarray, "S M1"]:
+    """Mean cosine between domains, from squared norms alone.
+
+    With weights w_d = n_d / n the pooled mean is Σ w_d m_d, so |m|² - Σ w_d² |m_d|² = Σ_{d≠e} w_d w_e ⟨m_d, m_e⟩, and
+    those products come from different samples, hence are unbiased. Divided by Σ_{d≠e} w_d w_e and by the weighted mean
+    of the unbiased squared norms |m_d|² - s_d²/n_d.
+    """
+    part = slice(0, 1 + len(axes.modules))
+    if len(axes.domains) < 2:
+        return np.full((len(sums.samples), part.stop), np.nan)
+    n = sums.samples[..., 1:].astype(float)
+    weight = n / np.where(n.sum(axis=-1, keepdims=True) > 0, n.sum(axis=-1, keepdims=True), np.nan)
+    whole = sums.samples[..., 0] == sums.samples[..., 1:].sum(axis=-1)  # the domains are all of the samples
+    inside = np.nan_to_num(weight**2 * sums.mean_sq[..., 1:]).sum(axis=-1)
+    across = np.where(whole, sums.mean_sq[..., 0] - inside, np.nan) / (1 - (weight**2).sum(axis=-1))
+    norm = np.nan_to_num(weight * (sums.mean_sq[..., 1:] - sums.var[..., 1:] / np.maximum(n, 1))).sum(axis=-1)
+    top, bottom = axes.gathered(across)[:, part], axes.gathered(np.where(whole, norm, np.nan))[:, part]
+    return _divided(top, np.where(bottom > 0, bottom, 0.0))
+
+
+def _training_size(run: Run, given: int | None, samples: Int[np.ndarray, "S R"]) -> tuple[int, bool]:
+    if given is not None:
+        return given, True
+    configured = run.info.config.get("n_train")
+    if isinstance(configured, int) and configured > 0:
+        return configured, True
+    if run.has("samples"):
+        n = int(run.query("SELECT count(*) AS n FROM samples WHERE split = 'train'")["n"].iloc[0])
+        if n > 0:
+            return n, True
+    return max(1, int(samples.max())), False
+
+
+def _divided(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    """NaN where there is nothing to divide by."""
+    return top / np.where(bottom != 0, bottom, np.nan)
+
+
+def window_length(n_steps: int) -> int:
+    """Recorded steps in the windows whose mean is reported: a sixth of them, at least three where there are."""
+    return min(n_steps, max(3, n_steps // 6))
+
+
+def span_of(steps: Int[np.ndarray, " S"], values: Float[np.ndarray, " S"], chosen: slice) -> Span:
+    """Mean and interval over the chosen steps. Below three finite values the interval is infinite."""
+    from workbench.core.gramian import student95
+
+    at, found = steps[chosen], values[chosen]
+    finite = found[np.isfinite(found)]
+    if not len(finite):
+        return Span(int(at[0]), int(at[-1]), 0, float("nan"), float("nan"), float("nan"))
+    mean = float(finite.mean())
+    half = float("inf")
+    if len(finite) >= 3:
+        half = student95(len(finite) - 1) * float(finite.std(ddof=1)) / len(finite) ** 0.5
+    return Span(int(at[0]), int(at[-1]), len(finite), mean, mean - half, mean + half)
+
+
+def best_span(steps: Int[np.ndarray, " S"], values: Float[np.ndarray, " S"]) -> Span:
+    """The window of consecutive recorded steps with the highest mean."""
+    length = window_length(len(steps))
+    spans = [span_of(steps, values, slice(i, i + length)) for i in range(len(steps) - length + 1)]
+    return max(spans, key=lambda span: -np.inf if np.isnan(span.value) else span.value)
+
+
+def _collapses(
+    steps: Int[np.ndarray, " S"],
+    signal: Float[np.ndarray, "S R"],
+    noise: Float[np.ndarray, "S R"],
+    modules: Sequence[str],
+) -> pd.DataFrame:
+    """Modules that fall below a tenth of their highest GSNR and stay there to the end, earliest first."""
+    rows = []
+    for index, name in enumerate(modules, start=1):
+        values = _divided(signal[:, index], noise[:, index])
+        finite = np.flatnonzero(np.isfinite(values))
+        if len(finite) < 2 * COLLAPSE_STEPS:
+            continue
+        found = values[finite]
+        # The median of three neighbours: one lucky step is no peak.
+        smooth = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(found, 1, mode="edge"), 3), axis=-1)
+        scatter = 1.4826 * np.median(np.abs(np.diff(found) - np.median(np.diff(found)))) / 2**0.5
+        peak = int(np.argmax(smooth))
+        low = smooth < COLLAPSE_SHARE * smooth[peak]
+        start = len(low) - int(np.argmin(low[::-1])) if not low.all() else 0
+        if len(low) - start < COLLAPSE_STEPS or start <= peak or not smooth[peak] > COLLAPSE_CLEAR * scatter:
+            continue
+        after = span_of(steps[finite], found / smooth[peak], slice(start, None))
+        if after.high < 2 * COLLAPSE_SHARE:
+            rows.append(
+                {
+                    "part": name, "step": int(steps[finite[start]]), "peak_step": int(steps[finite[peak]]),
+                    "peak": float(smooth[peak]), "after": after.value, "low": after.low, "high": after.high,
+                }
+            )  # fmt: skip
+    columns = ["part", "step", "peak_step", "peak", "after", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).sort_values("step", kind="stable", ignore_index=True)
