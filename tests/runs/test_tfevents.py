@@ -52,7 +52,7 @@ def test_the_check_value_of_crc_32c():
     # The published check value of CRC-32C: "123456789" -> E3069283.
     crc = 0xE3069283
     expected = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-    assert int(tfevents._masked_crc(np.frombuffer(b"123456789", np.uint8)[None])[0]) == expected
+    assert int(tfevents.masked_crc(np.frombuffer(b"123456789", np.uint8)[None])[0]) == expected
 
 
 points = st.lists(

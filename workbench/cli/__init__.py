@@ -11,6 +11,7 @@ from workbench.core import WorkbenchError
 #: Command -> the module that holds it, under the attribute `command`.
 COMMANDS = {
     "app": "workbench.cli.app",
+    "export": "workbench.cli.export",
     "import": "workbench.cli.import_log",
     "list": "workbench.cli.list_runs",
     "show": "workbench.cli.show",

@@ -64,7 +64,7 @@ def parse(data: bytes) -> Events:
             stored = np.ascontiguousarray(buffer[starts[block, None] + length + np.arange(4)[None, :]]).view("<u4")[
                 :, 0
             ]
-            good = _masked_crc(matrix) == stored
+            good = masked_crc(matrix) == stored
             n_bad += int((~good).sum())
             left = _decode_columns(matrix[good], block[good], pieces)
             general.extend(left.tolist())
@@ -84,7 +84,7 @@ def _frame(data: bytes) -> tuple[np.ndarray, np.ndarray, list[str]]:
     while position + 12 <= size:
         length, crc = unpack(data, position)
         if length not in checked:
-            checked[length] = int(_masked_crc(np.frombuffer(data, np.uint8, 8, position)[None])[0])
+            checked[length] = int(masked_crc(np.frombuffer(data, np.uint8, 8, position)[None])[0])
         if checked[length] != crc:
             problems.append(f"reading stopped at byte {position}: the length of a record is damaged")
             break
@@ -110,7 +110,7 @@ def _crc_table() -> np.ndarray:
 _CRC_TABLE = _crc_table()
 
 
-def _masked_crc(matrix: np.ndarray) -> np.ndarray:
+def masked_crc(matrix: np.ndarray) -> np.ndarray:
     """Masked CRC-32C of every row of a byte matrix."""
     crc = np.full(len(matrix), 0xFFFFFFFF, np.uint32)
     for column in matrix.T:
