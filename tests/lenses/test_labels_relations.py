@@ -106,7 +106,7 @@ def test_confusion_at_home_is_no_disagreement(tmp_path):
     row = stats.relations.query("label_a == 'car' and label_b == 'truck'").iloc[0]
     assert row["kind"] == "contradicts"
     assert row["explained"]
-    (verdict,) = [v for v in LENS.verdicts(stats) if "confuse" in v.sentence]
+    (verdict,) = [v for v in LENS.verdicts(stats) if "make such confusions" in v.sentence]
     assert verdict.level == "cannot tell"
 
 

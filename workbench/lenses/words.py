@@ -13,8 +13,11 @@ def percent(share: float) -> str:
 
 
 def percent_range(low: float, high: float) -> str:
-    """A 95 % interval of a share, e.g. "36–46 %"."""
-    return f"{_digits(100 * low)}–{_digits(100 * high)} %"
+    """A 95 % interval of a share, e.g. "36–46 %"; one decimal when it is narrower than 5 points."""
+    if math.isnan(low) or math.isnan(high):
+        return "? %"
+    decimals = 1 if 0 < high - low < 0.05 else 0
+    return f"{100 * low:.{decimals}f}–{100 * high:.{decimals}f} %"
 
 
 def _digits(value: float) -> str:

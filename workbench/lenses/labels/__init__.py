@@ -15,9 +15,11 @@ ratio of weights summed over samples, its variance comes from the spread between
 taken at the number of independent samples that has this variance. Where each sample holds one label this is the
 ordinary Wilson interval.
 
-**When it misleads.** A head can be wrong: that truck is called car may be an error and not a definition. Where the own
-head makes the same confusion on its own samples, the relation is not counted. Regions with several annotated labels
-cannot be assigned and are left out. Names and co-presence are weak evidence and never decide.
+**When it misleads.** A head can be wrong: that truck is called car may be an error and not a definition. A relation
+does not count where the part's own head makes the same confusion on its own samples, or where the other head gives that
+name as often to another label of its own dataset. Regions with several annotated labels cannot be assigned and are left
+out. Names and co-presence are weak evidence and never decide. A share of a label that fewer than 10 samples hold
+decides nothing.
 
 **Co-presence.** Within a dataset, two labels share samples more (log odds ratio above 0) or less often than chance. A
 context that one dataset has and another lacks is a shortcut that fails there; pairs are compared by a z-test of the log

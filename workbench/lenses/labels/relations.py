@@ -137,18 +137,28 @@ def by_names(spaces: Mapping[str, Sequence[str]]) -> pd.DataFrame:
 
 
 def with_own_confusion(relations: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
-    """Mark what the part's own head confuses as often: ``own_confusion`` (upper limit) and ``explained``.
+    """Mark what the heads confuse as often at home: ``own_confusion`` (upper limit) and ``explained``.
 
-    Where a dataset's own head gives its label b the name a about as often as the other dataset's head does, the two
-    labels look alike to the model; that is no disagreement between annotators.
+    That a part is called by the whole's name says nothing about annotators where the part's own head makes the same
+    confusion, or where the whole's head gives that name as often to some other label of its own dataset. For labels of
+    one name, ``own_confusion`` is 1 - Dice of the worse head at home.
     """
-    keys = zip(own["dataset"], own["label"], own["called"], strict=True)
-    upper = dict(zip(keys, own["high"], strict=True))
+    wrong = own[own["label"] != own["called"]]
+    keys = zip(wrong["dataset"], wrong["label"], wrong["called"], strict=True)
+    by_part = dict(zip(keys, wrong["high"], strict=True))
+    by_whole = wrong.groupby(["dataset", "called"])["high"].max().to_dict()
+    right = own[own["label"] == own["called"]]
+    at_home = dict(zip(zip(right["dataset"], right["label"], strict=True), 1 - right["dice_low"], strict=True))
     confusion = []
     for _, row in relations.iterrows():
         inner, outer = ("b", "a") if row["direction"] == "b in a" else ("a", "b")
-        part = (row[f"dataset_{inner}"], row[f"label_{inner}"], row[f"label_{outer}"])
-        renamed = row["direction"] and row["label_a"] != row["label_b"]
-        confusion.append(upper.get(part, np.nan) if renamed else np.nan)
+        part, whole = ((row[f"dataset_{side}"], row[f"label_{side}"]) for side in (inner, outer))
+        if part[1] == whole[1]:
+            confusion.append(np.fmax(at_home.get(part, np.nan), at_home.get(whole, np.nan)))
+        elif row["direction"]:
+            confusion.append(np.fmax(by_part.get((*part, whole[1]), np.nan), by_whole.get(whole, np.nan)))
+        else:
+            confusion.append(np.nan)
     marked = relations.assign(own_confusion=np.array(confusion, dtype=float))
-    return marked.assign(explained=marked["own_confusion"] >= marked["certainty"])
+    renamed = (marked["direction"] != "") & (marked["label_a"] != marked["label_b"])
+    return marked.assign(explained=renamed & (marked["own_confusion"] >= marked["certainty"]))

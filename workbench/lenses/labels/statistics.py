@@ -28,7 +28,7 @@ class Labels:
             where nothing was predicted across.
         conflicts: One row a label and other dataset: how much of it the other calls by another name, and by which.
         own: Confusion of every dataset's own head on its own samples, one row a dataset, annotated label and called
-            label: share with limits. What is confused at home as often as across is no disagreement of labels.
+            label: share with limits, and their Dice. What is confused at home as often as across is no disagreement.
         copresence: Which annotated labels share samples, per dataset. contexts: where that differs between datasets.
         notes: What was left out.
     """
@@ -185,8 +185,9 @@ def _own(sums: pd.DataFrame, spaces: Mapping[str, Sequence[str]]) -> pd.DataFram
         names, rate = np.array(labels, dtype=object), pair.a_given_b
         frame = {"dataset": dataset, "label": names[label], "called": names[called], "share": rate.value.ravel()}
         frame |= {"low": rate.low.ravel(), "high": rate.high.ravel(), "samples": pair.samples_b[label].astype(np.int64)}
+        frame |= {"dice": pair.dice.value.ravel(), "dice_low": pair.dice.low.ravel()}
         frames.append(pd.DataFrame(frame).query("samples > 0"))
-    columns = ["dataset", "label", "called", "share", "low", "high", "samples"]
+    columns = ["dataset", "label", "called", "share", "low", "high", "samples", "dice", "dice_low"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 

@@ -111,7 +111,8 @@ def _parts(stats: Labels) -> list[Verdict]:
 def _namesakes(stats: Labels) -> list[Verdict]:
     """Labels of one name whose areas surely agree badly."""
     rows = stats.relations[stats.relations["label_a"] == stats.relations["label_b"]]
-    rows = rows[rows["dice_high"] < AGREEMENT].sort_values("dice")
+    beyond_home = ~(rows["own_confusion"] >= 1 - rows["dice_high"])
+    rows = rows[(rows["dice_high"] < AGREEMENT) & beyond_home].sort_values("dice")
     if not len(rows):
         return []
     row = rows.iloc[0]
@@ -178,8 +179,8 @@ def _undecided(stats: Labels) -> list[Verdict]:
         found.append(
             Verdict(
                 "cannot tell",
-                f"The heads confuse {listed(names, 3)} on their own samples as well, so that a disagreement of labels "
-                "cannot be told from an error of the model.",
+                f"{listed(names, 3)} look nested across datasets, but the heads make such confusions on their own "
+                "samples as well, so that a disagreement of labels cannot be told from an error of the model.",
                 next_step="Train longer, or compare a checkpoint that tells these labels apart.",
                 options={"view": "matrix"},
             )
