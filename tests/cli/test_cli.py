@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -97,3 +98,18 @@ def test_train_of_an_unknown_recipe_names_the_known_ones(tmp_path):
     done = _invoke("train", "digit-pear", "--out", tmp_path)
     assert done.exit_code == 1
     assert "There is no recipe 'digit-pear'. Recipes: digit-pairs" in done.output
+
+
+def test_checkpoints_are_listed_opened_and_compared(tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file({"w": np.ones((2, 3), np.float32)}, tmp_path / "a.safetensors")
+    save_file({"w": 2 * np.ones((2, 3), np.float32)}, tmp_path / "b.safetensors")
+    assert "b.safetensors" in _invoke("checkpoints", tmp_path).output
+    assert "2×3" in _invoke("checkpoints", tmp_path / "a.safetensors").output
+    done = _invoke("checkpoints", tmp_path / "a.safetensors", tmp_path / "b.safetensors", "--json")
+    assert json.loads(done.output) == [
+        {"tensor": "w", "status": "changed", "parameters": 6, "relative_change": 1.0, "cosine": 1.0}
+    ]
+    (tmp_path / "empty").mkdir()
+    assert "There is no checkpoint in" in _invoke("checkpoints", tmp_path / "empty").output
