@@ -30,10 +30,11 @@ TASKS = (
 TRAINED = {"joint": tuple(task.name for task in TASKS)} | {f"{task.name}-alone": (task.name,) for task in TASKS}
 MODULES = ("conv1", "conv2", "conv3", "embed")
 LAYERS = ("trunk.conv2", "trunk.conv3", "trunk.embed")
-TRAINING = Training(probes=(0, 20, 50, 100, 150, 200, 300, 400, 500, 600), lr=0.03)
+PROBES = (0, 15, 30, 45, 60, 80, 100, 130, 160, 200, 250, 300, 370, 450, 520, 600)
+TRAINING = Training(probes=PROBES, lr=0.03)
 #: Steps at which embeddings and GSNR are recorded too, and all that the single-task runs record.
 FEW = (0, 100, 300, 600)
-N_TEST_DIGITS, N_TEST, N_PICTURED, N_PROBE, N_BATCHES = 1000, 800, 240, 1024, 8
+N_TEST_DIGITS, N_TEST, N_PICTURED, N_PROBE, N_BATCHES = 1000, 800, 240, 1536, 8
 N_GSNR = 256
 OVERLAP_LEVELS = ("little", "some", "much")
 
