@@ -47,8 +47,8 @@ def distribution(
         tensors: With a module as ``part``: its parameter tensors side by side.
     """
     chosen = _panels(stats, part, tensors)
-    columns = min(len(chosen), 4 if len(chosen) > 3 else len(chosen))
-    rows = -(-len(chosen) // columns)
+    rows = -(-len(chosen) // 4)
+    columns = -(-len(chosen) // rows)
     figure = make_subplots(
         rows, columns, shared_xaxes=True, shared_yaxes=True, horizontal_spacing=0.015,
         vertical_spacing=0.09 if rows > 1 else 0.0,
@@ -58,16 +58,19 @@ def distribution(
     draw = _ridges if style == "ridgeline" else _heat
     for place, index in enumerate(chosen):
         draw(figure, stats, index, place // columns + 1, place % columns + 1, top)
-    # A row of axes that the last, shorter row of panels leaves bare still names its steps.
-    figure.update_xaxes(title_text="step", row=rows)
+        if place + columns >= len(chosen):  # the lowest panel of its column
+            figure.update_xaxes(
+                title_text="step", showticklabels=True, row=place // columns + 1, col=place % columns + 1
+            )
     _log_axis(figure)
+    figure.update_yaxes(range=_used_range(stats, chosen))
     figure.update_yaxes(title_text="GSNR of a parameter", col=1)
     what = short(stats.parts[chosen[0]], 50) if len(chosen) == 1 else f"{len(chosen)} {_kind(stats, chosen)}"
     hidden = stats.n_modules - len(chosen) if part is None else 0
     more = f" ({hidden} more can be chosen)" if hidden > 0 else ""
     return figure.update_layout(
         title=f"Spread of GSNR over parameters, corrected for the number of samples: {what}{more}",
-        height=430 if rows == 1 else 200 + 175 * rows,
+        height=420 if rows == 1 else 130 + 168 * rows,
         coloraxis={
             "colorscale": SEQUENTIAL, "cmin": 0, "cmax": top,
             "colorbar": {"title": {"text": "share of<br>parameters"}, "tickformat": ".0%", "thickness": 14},
@@ -98,6 +101,13 @@ def _highest_share(stats: Gsnr, chosen: list[int]) -> float:
     return float(np.clip(highest, 0.05, 1.0))
 
 
+def _used_range(stats: Gsnr, chosen: list[int]) -> list[float]:
+    """From the floor to the highest bin that holds a thousandth of the parameters."""
+    used = np.flatnonzero((np.nan_to_num(stats.density[:, chosen]) > 1e-3).any(axis=(0, 1)))
+    highest = CENTRES[used[-1]] if len(used) else CENTRES[-1]
+    return [FLOOR - WIDTH / 2, float(highest + 1.5 * WIDTH)]
+
+
 def _heat(figure: go.Figure, stats: Gsnr, index: int, row: int, column: int, top: float) -> None:
     figure.add_heatmap(
         x=stats.steps, y=CENTRES, z=stats.density[:, index].T, coloraxis="coloraxis", zsmooth=False,
@@ -117,7 +127,7 @@ def _ridges(figure: go.Figure, stats: Gsnr, index: int, row: int, column: int, t
     span = float(stats.steps[-1] - stats.steps[0]) or 1.0
     scale = 0.9 * span / max(1, len(picked) - 1) / top
     for at in picked.tolist():
-        share = np.nan_to_num(stats.density[at, index])
+        share = np.minimum(np.nan_to_num(stats.density[at, index]), top)
         step = float(stats.steps[at])
         figure.add_scatter(
             x=np.concatenate([[step], step + scale * share, [step]]),
@@ -241,7 +251,10 @@ def domains(stats: Gsnr, part: str | None = None) -> go.Figure:
     figure.add_hline(y=0, line={"color": UNKNOWN, "width": 1}, row=1, col=2)
     figure.update_xaxes(title_text="step")
     figure.update_yaxes(title_text="GSNR as a whole (log scale)", type="log", dtick="D2", row=1, col=1)
-    figure.update_yaxes(title_text="cosine: 1 agree, below 0 pull apart", row=1, col=2)
+    lowest = float(np.nan_to_num(stats.agreement[:, index], nan=1.0).min())
+    figure.update_yaxes(
+        title_text="cosine: 1 agree, below 0 pull apart", range=[min(-0.1, 1.1 * lowest), 1.08], row=1, col=2
+    )
     return figure.update_layout(
         title=f"Domains in {short(stats.parts[index], 50)}", height=430,
         legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0},

@@ -128,6 +128,7 @@ def _collapses(stats: Gsnr) -> list[Verdict]:
         return []
     first = found.iloc[0]
     after = f"{100 * first['after']:.1f} % (95 % interval {100 * first['low']:.1f} to {100 * first['high']:.1f} %)"
+    after = after.replace("-", "\u2212")
     start = (
         f"The GSNR of {first['part']} falls below a tenth of its peak (step {first['peak_step']}) at step "
         f"{first['step']} and stays there, on average at {after} of it"
