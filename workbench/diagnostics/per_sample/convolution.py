@@ -14,7 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workbench.diagnostics.per_sample.uses import Use
+from workbench.diagnostics.per_sample.uses import Product, Use, blocks
+
+#: Up to so many output positions, products of patches are faster.
+_FEW_POSITIONS = 50
+#: Bytes of patches that are formed at a time.
+_PATCH_BYTES = 1 << 23
 
 _backward = torch.ops.aten.convolution_backward
 
@@ -44,22 +49,10 @@ class Convolution(Use):
         self.samples, self.shape = len(self.inputs), self.geometry.weight_shape
 
     def rows(self, start: int, stop: int) -> Tensor:
-        inputs, gradient = self.inputs[start:stop], self.gradient[start:stop]
-        if self._unfolds():
-            return self._unfolded(inputs[:, 0], gradient[:, 0])
-        return self._as_groups(inputs, gradient)
-
-    def select(self, index: Tensor) -> Use:
-        return Convolution(self.inputs[index], self.gradient[index], self.geometry)
-
-    def _unfolds(self) -> bool:
-        shape, geometry = self.gradient.shape, self.geometry
-        plain = not geometry.transposed and geometry.groups == 1 and shape[1] == 1 and len(shape) == 5
-        return plain and math.prod(shape[3:]) <= 16
-
-    def _as_groups(self, inputs: Tensor, gradient: Tensor) -> Tensor:
-        n, geometry = len(inputs), self.geometry
-        inputs, gradient = (t.transpose(0, 1).flatten(1, 2) for t in (inputs, gradient))  # [T, b·channels, …]
+        n, geometry = stop - start, self.geometry
+        inputs, gradient = (
+            t[start:stop].transpose(0, 1).flatten(1, 2) for t in (self.inputs, self.gradient)
+        )  # [T, b·channels, …]
         # Only the shape of the weight matters here.
         weight = inputs.new_empty(1).expand(n * self.shape[0], *self.shape[1:])
         _, rows, _ = _backward(
@@ -77,13 +70,37 @@ class Convolution(Use):
         )
         return rows.reshape(n, *self.shape)
 
-    def _unfolded(self, inputs: Tensor, gradient: Tensor) -> Tensor:
-        geometry = self.geometry
-        patches = functional.unfold(
-            inputs,
-            self.shape[2:],
-            padding=tuple(geometry.padding),
-            stride=tuple(geometry.stride),
-            dilation=tuple(geometry.dilation),
+    block_bytes = 1 << 21
+
+    def select(self, index: Tensor) -> Use:
+        return Convolution(self.inputs[index], self.gradient[index], self.geometry)
+
+    def sums(self) -> tuple[Tensor, Tensor]:
+        geometry, shape = self.geometry, self.gradient.shape
+        simple = not geometry.transposed and geometry.groups == 1 and len(shape) == 5 and set(geometry.dilation) == {1}
+        if not simple or shape[1] != 1 or math.prod(shape[3:]) > _FEW_POSITIONS:
+            return super().sums()
+        return self._sums_of_products()
+
+    def _sums_of_products(self) -> tuple[Tensor, Tensor]:
+        """With the weight as [O, height, width, C] until the end, so that patches are copied in long pieces."""
+        n_out, n_in, *kernel = self.shape
+        total, square = (self.inputs.new_zeros(n_out, math.prod(kernel) * n_in) for _ in range(2))
+        positions = math.prod(self.gradient.shape[3:])
+        for start, stop in blocks(self.samples, (positions, total.shape[1]), _PATCH_BYTES):
+            gradient = self.gradient[start:stop, 0].flatten(2).transpose(1, 2)
+            Product(gradient, self._patches(self.inputs[start:stop, 0])).add_to(total, square)
+        return tuple(t.view(n_out, *kernel, n_in).movedim(-1, 1).contiguous() for t in (total, square))  # type: ignore[return-value]
+
+    def _patches(self, inputs: Tensor) -> Tensor:
+        """What the kernel sees at each position: [b, positions, height·width·C]."""
+        (down, right), (top, left) = self.geometry.stride, self.geometry.padding
+        n_in, height, width = self.shape[1:]
+        rows, columns = self.gradient.shape[3:]
+        image = functional.pad(inputs, (left, left, top, top)).permute(0, 2, 3, 1).contiguous()
+        step = image.stride()
+        windows = image.as_strided(
+            (len(image), rows, columns, height, width * n_in),
+            (step[0], step[1] * down, step[2] * right, step[1], 1),
         )
-        return torch.bmm(gradient.flatten(2), patches.transpose(1, 2)).view(len(inputs), *self.shape)
+        return windows.reshape(len(image), rows * columns, -1)

@@ -120,50 +120,51 @@ def _layer_norm(call: Call) -> dict[int, Use | None]:
 
 
 def _group_norm(call: Call) -> dict[int, Use | None]:
-    """The samples become groups: rstd · (Σ D X − μ Σ D) per sample and channel in the library's own kernel."""
     node = call.node
-    if call.layout.axis != 0 or node._saved_weight is None:
+    if call.layout.axis != 0:
         return {}
-    gradient = call.gradient
-    frames, channels = gradient.shape[1:3]
-    many = call.samples * frames
-    inputs = call.front(node._saved_input).reshape(1, many * channels, -1).contiguous()
     mean, rstd = (call.front(t.unflatten(0, (node._saved_N, -1))) for t in (node._saved_result1, node._saved_result2))
-    _, scale, shift = torch.ops.aten.native_group_norm_backward(
-        gradient.reshape(1, many * channels, -1).contiguous(),
-        inputs,
-        mean.reshape(1, -1),
-        rstd.reshape(1, -1),
-        working(node._saved_weight).repeat(many),
-        1,
-        many * channels,
-        inputs.shape[2],
-        many * node._saved_group,
-        [False, True, True],
-    )
-    return {
-        position: Direct(value.view(call.samples, frames, channels).sum(1))
-        for position, value in ((1, scale), (2, shift))
-        if position in call.shapes
-    }
+    return _scale_and_shift(call, mean, rstd)
 
 
 def _batch_norm(call: Call) -> dict[int, Use | None]:
-    """In eval mode: the statistics are constants."""
-    node, uses = call.node, dict[int, Use | None]()
+    """In eval mode: the statistics are constants, the same for every sample; each channel is a group."""
+    node = call.node
     if call.layout.axis != 0 or node._saved_training:
         return {}
-    gradient = call.gradient.flatten(3) if call.gradient.ndim > 3 else call.gradient.unsqueeze(3)
-    shift = gradient.sum((1, 3))  # [B, C]
-    if 1 in call.shapes:
-        inputs = call.front(node._saved_input).reshape(gradient.shape)
-        mean = working(node._saved_running_mean)
-        eps = node._saved_epsilon if hasattr(node, "_saved_epsilon") else node._saved_eps
-        rstd = (working(node._saved_running_var) + eps).rsqrt()
-        uses[1] = Direct(((gradient * inputs).sum((1, 3)) - mean * shift) * rstd)
-    if 2 in call.shapes:
-        uses[2] = Direct(shift)
-    return uses
+    eps = node._saved_epsilon if hasattr(node, "_saved_epsilon") else node._saved_eps
+    mean, rstd = working(node._saved_running_mean), (working(node._saved_running_var) + eps).rsqrt()
+    frames = call.samples * call.gradient.shape[1]
+    return _scale_and_shift(call, mean.repeat(frames), rstd.repeat(frames))
+
+
+def _scale_and_shift(call: Call, mean: Tensor, rstd: Tensor) -> dict[int, Use | None]:
+    """rstd · (Σ D X − mean Σ D) and Σ D per sample and channel in one reading of D and X.
+
+    The samples become groups of one big sample, so that the library's own kernel for group normalisation does it.
+    """
+    gradient = call.gradient
+    frames, n_channels = gradient.shape[1:3]
+    channels = call.samples * frames * n_channels
+    flat = gradient.reshape(1, channels, -1).contiguous()
+    inputs = call.front(call.node._saved_input).reshape(flat.shape).contiguous()
+    _, scale, shift = torch.ops.aten.native_group_norm_backward(
+        flat,
+        inputs,
+        mean.reshape(1, -1),
+        rstd.reshape(1, -1),
+        flat.new_ones(1).expand(channels),
+        1,
+        channels,
+        flat.shape[2],
+        rstd.numel(),
+        [False, True, True],
+    )
+    return {
+        position: Direct(value.view(call.samples, frames, n_channels).sum(1))
+        for position, value in ((1, scale), (2, shift))
+        if position in call.shapes
+    }
 
 
 def _embedding(call: Call) -> dict[int, Use | None]:

@@ -11,9 +11,6 @@ from torch import Tensor, nn
 from workbench.diagnostics.per_sample.moments import POOLED, Moments
 from workbench.diagnostics.per_sample.uses import Use
 
-#: Entries of a tensor that are converted at a time, so that the float64 copies stay in a core's cache.
-_CHUNK = 1 << 15
-
 Pair = tuple[Tensor, Tensor]
 
 
@@ -67,12 +64,19 @@ class Totals:
             self.count[domain] = self.count.get(domain, 0) + len(index)
         for name, entry in sums.pairs.items():
             for domain, pair in entry.items():
-                known = self.pairs[name].get(domain)
-                if known is None:
-                    self.pairs[name][domain] = (pair[0].double(), pair[1].double())
-                else:
-                    known[0].add_(pair[0])
-                    known[1].add_(pair[1])
+                self._add(self.pairs[name], domain, pair)
+
+    @staticmethod
+    def _add(entry: dict[str, Pair], domain: str, pair: Pair) -> None:
+        """The sums of a first batch stay as they are; from the second on they are added in float64."""
+        if domain not in entry:
+            entry[domain] = pair
+            return
+        known = entry[domain]
+        if known[0].dtype != torch.float64:
+            known = entry[domain] = (known[0].double(), known[1].double())
+        known[0].add_(pair[0])
+        known[1].add_(pair[1])
 
     def moments(self, fallback: Mapping[str, str], unused: Sequence[str]) -> Moments:
         """Mean and squared deviations from the sums. The sums are used up."""
@@ -93,7 +97,7 @@ class Totals:
 
 
 def sum_of(tensors: Sequence[Tensor]) -> Tensor:
-    total = tensors[0].clone()
+    total = tensors[0].to(torch.float64, copy=True)
     for tensor in tensors[1:]:
         total += tensor
     return total
@@ -103,10 +107,9 @@ def zeros(parameter: Tensor) -> np.ndarray:
     return np.zeros(tuple(parameter.shape))
 
 
+@torch.no_grad()
 def _finish(total: Tensor, square: Tensor, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """In place: Σ g -> mean, Σ g² -> Σ g² − n·mean², at least 0."""
-    total, square = total.contiguous(), square.contiguous()
-    for mean, m2 in zip(total.view(-1).split(_CHUNK), square.view(-1).split(_CHUNK), strict=True):
-        mean /= n
-        m2.addcmul_(mean, mean, value=-n).clamp_(min=0)
-    return total.cpu().numpy(), square.cpu().numpy()
+    """Σ g / n and Σ g² − n·mean², at least 0, in float64. Sums in float64 are overwritten."""
+    mean = total.double().div_(n)
+    m2 = square.double().addcmul_(mean, mean, value=-n).clamp_(min=0)
+    return mean.cpu().numpy(), m2.cpu().numpy()

@@ -97,7 +97,8 @@ class Tape:
 
     def shape(self, end: tuple[int, int]) -> tuple[int, ...]:
         """Shape of an output of a node; of the parameter for a leaf."""
-        return tuple(self.nodes[end[0]]._input_metadata[end[1]].shape)
+        node = self.nodes[end[0]]
+        return tuple(node.variable.shape if end[0] in self.leaves else node._input_metadata[end[1]].shape)
 
     def parameters_below(self, ends: list[tuple[int, int]]) -> dict[str, int]:
         """Names of the parameters that the nodes lead to, with the index of their leaves."""

@@ -8,22 +8,21 @@ from typing import Any
 
 import torch
 import torch.utils.checkpoint
-from torch import Tensor, nn
+from torch import nn
 
-from workbench.diagnostics.per_sample.batch import rng_state, set_rng_state
+from workbench.diagnostics.untouched import untouched
 
 
 @contextmanager
 def leaving_no_trace(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Iterator[None]:
     """Gradients are on, compiled models run eagerly, checkpointed ones keep their activations; all that is undone.
 
-    Restored afterwards: the random generators, the model's buffers, and ``requires_grad`` of measured parameters that
-    were frozen. ``.grad``, hooks and the mode of the model are never touched.
+    Restored afterwards: what :func:`untouched` restores (modes, buffers, random generators) and ``requires_grad`` of
+    measured parameters that were frozen. ``.grad`` and hooks are never touched.
     """
-    rng = rng_state()
-    buffers = [(buffer, buffer._version, buffer.detach().clone()) for buffer in model.buffers()]
     frozen = [parameter for parameter in parameters.values() if not parameter.requires_grad]
     with ExitStack() as stack:
+        stack.enter_context(untouched(model, training=None))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(_without_checkpointing())
@@ -35,15 +34,6 @@ def leaving_no_trace(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -
         finally:
             for parameter in frozen:
                 parameter.requires_grad_(False)
-            _restore(buffers)
-            set_rng_state(rng)
-
-
-@torch.no_grad()
-def _restore(buffers: list[tuple[Tensor, int, Tensor]]) -> None:
-    for buffer, version, copy in buffers:
-        if buffer._version != version:
-            buffer.copy_(copy)
 
 
 @contextmanager

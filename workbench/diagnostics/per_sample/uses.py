@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 #: Bytes of per-sample gradients that are formed at a time: few enough to stay in a core's cache.
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 19
 
 
 class Use(ABC):
@@ -23,10 +24,12 @@ class Use(ABC):
 
     samples: int
     shape: tuple[int, ...]
+    #: Bytes of gradients to form at a time.
+    block_bytes: ClassVar[int] = BLOCK_BYTES
 
     @abstractmethod
     def rows(self, start: int, stop: int) -> Tensor:
-        """G_i for the samples from ``start`` to ``stop``: [b, *shape]."""
+        """G_i for the samples from ``start`` to ``stop``: [b, *shape]. A new tensor, which the caller may overwrite."""
 
     @abstractmethod
     def select(self, index: Tensor) -> Use:
@@ -35,13 +38,12 @@ class Use(ABC):
     def sums(self) -> tuple[Tensor, Tensor]:
         """Σ G_i and Σ G_i², each in the shape of the operand."""
         total = square = None
-        for start, stop in blocks(self.samples, self.shape):
+        for start, stop in blocks(self.samples, self.shape, self.block_bytes):
             rows = self.rows(start, stop)
             if total is None or square is None:
-                total, square = rows.sum(0), torch.linalg.vector_norm(rows, dim=0).square_()
+                total, square = rows.sum(0), rows.square_().sum(0)
             else:
-                total += rows.sum(0)
-                add_squares(square, rows)
+                add_block(total, square, rows)
         assert total is not None
         assert square is not None
         return total, square
@@ -56,11 +58,13 @@ def blocks(samples: int, shape: tuple[int, ...], block_bytes: int = BLOCK_BYTES)
     return [(start, min(start + step, samples)) for start in range(0, samples, step)]
 
 
-def add_squares(square: Tensor, rows: Tensor) -> None:
-    """square += Σ rows²."""
+def add_block(total: Tensor, square: Tensor, rows: Tensor) -> None:
+    """total += Σ rows, square += Σ rows². The rows are used up."""
     if len(rows) == 1:
+        total += rows[0]
         square.addcmul_(rows[0], rows[0])
     else:
+        total += rows.sum(0)
         square += rows.square_().sum(0)
 
 
@@ -106,10 +110,26 @@ class Product(Use):
         return Product(self.left[index], self.right[index])
 
     def sums(self) -> tuple[Tensor, Tensor]:
-        if self.left.shape[1] != 1:
-            return super().sums()
-        left, right = self.left[:, 0], self.right[:, 0]
-        return left.T @ right, left.square().T @ right.square()
+        if self.left.shape[1] == 1:
+            left, right = self.left[:, 0], self.right[:, 0]
+            return left.T @ right, left.square().T @ right.square()
+        total, square = (self.left.new_zeros(self.shape) for _ in range(2))
+        self.add_to(total, square)
+        return total, square
+
+    def add_to(self, total: Tensor, square: Tensor) -> None:
+        """Add Σ G_i and Σ G_i², tile by tile in one buffer that stays in the cache."""
+        height, width = self.shape
+        step = max(1, BLOCK_BYTES // (4 * max(width, 1)))
+        buffer = self.left.new_empty(0)
+        for top in range(0, height, step):
+            left = self.left[:, :, top : top + step].transpose(1, 2)
+            tile_total, tile_square = total[top : top + step], square[top : top + step]
+            for start, stop in blocks(self.samples, (left.shape[1], width)):
+                if buffer.shape != (stop - start, left.shape[1], width):
+                    buffer = left.new_empty(stop - start, left.shape[1], width)
+                torch.bmm(left[start:stop], self.right[start:stop], out=buffer)
+                add_block(tile_total, tile_square, buffer)
 
 
 @dataclass

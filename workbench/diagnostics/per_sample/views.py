@@ -54,7 +54,7 @@ class Through(Use):
         made = self.edge.node._input_metadata[self.edge.output_nr]
         rows = self.use.rows(start, stop).to(made.dtype)
         (found,) = torch.autograd.grad([self.edge], [self.leaf], [rows], retain_graph=True, is_grads_batched=True)
-        return working(found)
+        return working(found).contiguous()
 
     def select(self, index: Tensor) -> Use:
         return Through(self.use.select(index), self.edge, self.leaf, self.shape)
