@@ -58,10 +58,10 @@ SCENES_TWO_DATASETS = Recipe(
         "layer and by label, label counts, classifier rows, mean cosines, embeddings."
     ),
     variants=(
-        Variant("cross-entropy", "cross-entropy over the union of both label lists", steps=1500),
-        Variant("foreign-as-negatives", "one binary loss per label; the other dataset's are negatives", steps=1500),
-        Variant("per-class-bce", "one binary loss per label; silent about the other dataset's labels", steps=1500),
-        Variant("class-relational", "as per-class-bce, plus labels found to be related after step 1000", steps=1500),
+        Variant("cross-entropy", "cross-entropy over the union of both label lists", steps=1200),
+        Variant("foreign-as-negatives", "one binary loss per label; the other dataset's are negatives", steps=1200),
+        Variant("per-class-bce", "one binary loss per label; silent about the other dataset's labels", steps=1200),
+        Variant("class-relational", "as per-class-bce, plus labels found to be related after step 800", steps=1200),
     ),
     module="workbench.demos.recipes.scenes_two_datasets",
 )

@@ -93,8 +93,8 @@ class Style:
 
 
 STYLES: Mapping[str, Style] = {
-    "avenue": Style((0.10, 0.0, -0.10), 1.0),
-    "boulevard": Style((-0.10, 0.02, 0.10), 0.8),
+    "avenue": Style((0.05, 0.0, -0.05), 1.0),
+    "boulevard": Style((-0.05, 0.02, 0.05), 0.9),
     "coast": Style((0.0, 0.0, 0.0), 0.7),
 }
 

@@ -35,10 +35,10 @@ Chosen: TypeAlias = Int64[np.ndarray, "I n"]
 
 N_TRAIN, N_TEST, N_PICTURED, N_PROBE, N_BATCHES = 150, 120, 60, 64, 8
 #: Steps with all records; row cosines are recorded at every probe.
-FULL = (0, 100, 300, 600, 1000, 1500)
-TRAINING = Training(probes=tuple(range(0, 1501, 50)), lr=3e-3, batch=8, optimizer="Adam")
+FULL = (0, 100, 200, 400, 800, 1200)
+TRAINING = Training(probes=tuple(range(0, 1201, 50)), lr=3e-3, batch=8, optimizer="Adam")
 #: The step at which the class-relational run takes its statistics and switches its loss.
-SWITCH = 1000
+SWITCH = 800
 #: Test scenes come from seeds that no training scene uses.
 TEST_SEED = 1_000_000
 EMBEDDED = ("trunk.conv2", "trunk.conv4")
