@@ -72,7 +72,7 @@ def distance_matrix(
             ),
             go.Heatmap(
                 z=np.where(beyond, np.nan, value), showscale=False, xgap=2, ygap=2,
-                colorscale=[[0, palette.faded(palette.UNKNOWN, 0.35)], [1, palette.faded(palette.UNKNOWN, 0.35)]],
+                colorscale=[[0, palette.UNKNOWN], [1, palette.UNKNOWN]],
                 text=np.where(beyond, "", text), texttemplate="%{text}", **shared,
             ),
         ]

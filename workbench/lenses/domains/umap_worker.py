@@ -64,7 +64,6 @@ def main(folder: Path) -> int:
         return 1
     finally:
         stop.set()
-        (folder / "input.npz").unlink(missing_ok=True)
     return 0
 
 
@@ -83,6 +82,8 @@ def _compute(folder: Path) -> None:
     with np.load(folder / "input.npz") as stored:
         features = [stored[f"features_{i}"] for i in range(request["slices"])]
         samples = [stored[f"sample_{i}"] for i in range(request["slices"])]
+    # Before anything is decided: a job that is started again at once writes this file anew.
+    (folder / "input.npz").unlink()
     import umap
     import umap.layouts
 
