@@ -5,7 +5,8 @@ operations that have parameters; autograd computes no weight gradient in it. Fro
 saved, the rows of all mini-batches follow, one parameter at a time: they are multiplied into the Gramian and dropped.
 
 Cost: T vector-Jacobian products and T weight gradients, which is what T backward passes cost; parameters without a rule
-need T·K backward passes of their own. Memory: D of all tasks, and the rows of one parameter.
+need T·K backward passes of their own. Memory: D of all tasks over one stage of the network, and the rows of one
+parameter.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,11 +24,12 @@ from torch.autograd.graph import GradientEdge
 from workbench.core import ConfigError
 from workbench.diagnostics.rows import linear, plain, rules
 from workbench.diagnostics.rows.fold import Fold
-from workbench.diagnostics.rows.graph import Graph, Node, Use, uses
-from workbench.diagnostics.rows.items import Items, Order, items_of
+from workbench.diagnostics.rows.graph import Graph, Node, NoUse, Use, uses
+from workbench.diagnostics.rows.items import Items, Order
 from workbench.diagnostics.rows.order import orders
 from workbench.diagnostics.rows.parts import Part, parameters
 from workbench.diagnostics.rows.slices import Slices
+from workbench.diagnostics.rows.stages import Stage, stages
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,15 +42,19 @@ class Plan:
             None when all samples are one mini-batch.
     """
 
-    parameters: list[nn.Parameter]
+    graph: Graph
     uses: list[list[Use] | str]
     orders: dict[Node, tuple[Tensor, Order] | None]
+
+    @property
+    def nodes(self) -> list[Node]:
+        return _nodes(self.uses)
 
     def items(self, node: Node, n_items: int, device: torch.device, n_batches: int) -> Items:
         order = self.orders[node]
         if order is None:
-            return Items(torch.zeros(n_items, dtype=torch.long, device=device), 1)
-        return items_of(order[0].to(device), n_batches, n_items, order[1])
+            return Items(torch.zeros(1, dtype=torch.long), 1, n_items)
+        return Items(order[0].to(device), n_batches, n_items, order[1])
 
 
 def plan(slices: Slices, wanted: list[nn.Parameter]) -> Plan:
@@ -58,19 +65,42 @@ def plan(slices: Slices, wanted: list[nn.Parameter]) -> Plan:
             "Reentrant gradient checkpoints hide their parameters from everything but backward(). "
             "Use checkpoint(..., use_reentrant=False)."
         )
-    found = uses(graph, wanted, rules.known)
-    nodes = list({use.node: None for each in found if not isinstance(each, str) for use in each})
-    ordered = _ordered(slices, graph, nodes)
+    found = [_uses(graph, parameter, frozenset()) for parameter in wanted]
+    ordered = _ordered(slices, graph, _nodes(found))
+    mixed = frozenset(node for node in _nodes(found) if node not in ordered)
+    if mixed:
+        # A table of positions is looked up once for all samples: its own output mixes them, but the sum that it enters
+        # does not. So look for uses behind the operations that mix.
+        found = [_uses(graph, parameter, mixed, each) for parameter, each in zip(wanted, found, strict=True)]
+        ordered |= _ordered(slices, graph, [node for node in _nodes(found) if node not in ordered])
     for i, each in enumerate(found):
-        mixed = [use.node.name() for use in each if use.node not in ordered] if not isinstance(each, str) else []
-        if mixed:
-            found[i] = f"samples cannot be told apart at {mixed[0]}"
-    return Plan(wanted, found, ordered)
+        if not isinstance(each, str) and any(use.node not in ordered for use in each):
+            found[i] = "its samples cannot be told apart"
+    return Plan(graph, found, ordered)
+
+
+def _nodes(found: list[list[Use] | str]) -> list[Node]:
+    return list({use.node: None for each in found if not isinstance(each, str) for use in each})
+
+
+def _uses(
+    graph: Graph, parameter: nn.Parameter, mixed: frozenset[Node], before: list[Use] | str | None = None
+) -> list[Use] | str:
+    """The uses of a parameter, none of them mixed; or what stands in their way."""
+    if isinstance(before, str) or (before and not any(use.node in mixed for use in before)):
+        return before
+    try:
+        return uses(
+            graph, parameter, lambda node, slot: rules.known(node, slot) and node not in mixed, rules.is_activation
+        )
+    except NoUse as reason:
+        names = [use.node.name() for use in before or () if use.node in mixed]
+        return f"samples cannot be told apart at {names[0]}" if names else str(reason)
 
 
 def _ordered(slices: Slices, graph: Graph, nodes: list[Node]) -> dict[Node, tuple[Tensor, Order] | None]:
     """The nodes whose items can be told apart by mini-batch."""
-    if slices.n_batches == 1:
+    if slices.n_batches == 1 or not nodes:
         return dict.fromkeys(nodes)
     sizes = [len(loss) for loss in slices.losses]
     groups = [[t for t, other in enumerate(sizes) if other == size] for size in dict.fromkeys(sizes)]
@@ -89,36 +119,50 @@ def _ordered(slices: Slices, graph: Graph, nodes: list[Node]) -> dict[Node, tupl
     return found
 
 
+class Taken(NamedTuple):
+    """The tasks that reach an operation, the gradients [n, ...] of its output for each of them, and its items."""
+
+    tasks: list[int]
+    gradients: list[Tensor]
+    items: Items
+
+
 class _Gradients:
-    """The gradients of all operations' outputs for all tasks, released one operation at a time."""
+    """The gradients of operations' outputs for all tasks, held from their stage to their last use."""
 
     def __init__(self, slices: Slices, used: Plan) -> None:
-        self._plan = used
-        self._n_batches = slices.n_batches
+        self._slices, self._plan = slices, used
         self._left = Counter(use.node for each in used.uses if not isinstance(each, str) for use in each)
-        nodes = list(self._left)
-        edges = [GradientEdge(node, 0) for node in nodes]
-        self._found: dict[Node, list[tuple[int, Tensor]]] = {node: [] for node in nodes}
-        self._stacked: dict[Node, tuple[list[int], Tensor, Items]] = {}
-        for task, loss in enumerate(slices.losses if edges else ()):
-            gradients: Sequence[Tensor | None] = torch.autograd.grad(
-                loss, edges, slices.coefficients[task], retain_graph=True, allow_unused=True
-            )
-            for node, gradient in zip(nodes, gradients, strict=True):
-                if gradient is not None:
-                    self._found[node].append((task, rules.flat(node, gradient)))
+        self._found: dict[Node, list[tuple[int, Tensor]]] = {node: [] for node in self._left}
+        self._at: list[Tensor | None] = list(slices.coefficients)  # where each task stands: of its loss, or of a cut
+        self._cut: Node | None = None
 
-    def take(self, node: Node) -> tuple[list[int], Tensor, Items] | None:
-        """The tasks that reach a node, their gradients [T, n, ...] there, and its items; dropped after the last use."""
+    def advance(self, stage: Stage) -> None:
+        """Take every task through a stage: one vector-Jacobian product each."""
+        ends = [*stage.nodes, stage.end] if stage.end is not None else stage.nodes
+        edges = [GradientEdge(node, 0) for node in ends]
+        for task, gradient in enumerate(self._at):
+            if gradient is None or not edges:
+                continue
+            begin = self._slices.losses[task] if self._cut is None else GradientEdge(self._cut, 0)
+            found: Sequence[Tensor | None] = torch.autograd.grad(
+                begin, edges, gradient, retain_graph=True, allow_unused=True
+            )
+            for node, value in zip(stage.nodes, found, strict=False):
+                if value is not None:
+                    self._found[node].append((task, rules.wide(rules.flat(node, value))))
+            self._at[task] = found[-1] if stage.end is not None else None
+        self._cut = stage.end
+
+    def take(self, node: Node) -> Taken | None:
+        """What reaches a node; released after the last of its uses, None when nothing does."""
         self._left[node] -= 1
-        if node in self._found:
-            found = self._found.pop(node)
-            if not found:
-                return None
-            stacked = torch.stack([rules.wide(gradient) for _, gradient in found])
-            items = self._plan.items(node, stacked.shape[1], stacked.device, self._n_batches)
-            self._stacked[node] = ([task for task, _ in found], stacked, items)
-        return self._stacked.get(node) if self._left[node] else self._stacked.pop(node, None)
+        found = self._found[node] if self._left[node] else self._found.pop(node)
+        if not found:
+            return None
+        gradients = [gradient for _, gradient in found]
+        items = self._plan.items(node, len(gradients[0]), gradients[0].device, self._slices.n_batches)
+        return Taken([task for task, _ in found], gradients, items)
 
 
 def cross_products(slices: Slices, parts: tuple[Part, ...]) -> np.ndarray:
@@ -137,35 +181,39 @@ def _cross_products(slices: Slices, parts: tuple[Part, ...], wanted: list[nn.Par
         if rows is not None:
             fold.add(parameter, rows)
     gradients = _Gradients(slices, used)
-    for parameter, each in zip(wanted, used.uses, strict=True):
-        if not isinstance(each, str):
-            _fold_parameter(fold, parameter, each, gradients)
+    waiting = {id(parameter): parameter for parameter in wanted}
+    seen: set[Node] = set()
+    for stage in stages(used.graph, used.nodes, len(slices.tasks)):
+        gradients.advance(stage)
+        seen.update(stage.nodes)
+        for parameter, each in zip(wanted, used.uses, strict=True):
+            if not isinstance(each, str) and id(parameter) in waiting and all(use.node in seen for use in each):
+                _fold_parameter(fold, waiting.pop(id(parameter)), each, gradients)
     return fold.result()
 
 
 def _fold_parameter(fold: Fold, parameter: nn.Parameter, found: list[Use], gradients: _Gradients) -> None:
     taken = [(use, got) for use in found if (got := gradients.take(use.node)) is not None]
     if len(taken) == 1:
-        use, (tasks, stacked, items) = taken[0]
-        if linear.applies(use, stacked, items):
+        use, got = taken[0]
+        if use.direct and linear.applies(use, got.gradients, got.items):
             for part, piece in fold.pieces(parameter):
-                fold.add_products(part, linear.products(use.node, stacked[..., piece.span], items), tasks)
+                products = linear.products(use.node, got.gradients, got.items, piece.span)
+                fold.add_products(part, products, got.tasks)
         else:
-            fold.add(parameter, _rows(use, stacked, items), tasks)
-    elif taken:
-        total: Tensor | None = None
-        for use, (tasks, stacked, items) in taken:
-            rows = _rows(use, stacked, items)
-            if total is None:
-                total = rows.new_zeros(items.n_batches, fold.n_tasks, *parameter.shape)
-            total[:, tasks] += rows
-        assert total is not None
+            fold.add(parameter, _rows(use, got), got.tasks)
+        return
+    total: Tensor | None = None
+    for use, got in taken:
+        rows = _rows(use, got)
+        if total is None:
+            total = rows.new_zeros(len(rows), fold.n_tasks, *parameter.shape)
+        total[:, got.tasks] += rows
+    if total is not None:
         fold.add(parameter, total)
 
 
-def _rows(use: Use, stacked: Tensor, items: Items) -> Tensor:
+def _rows(use: Use, got: Taken) -> Tensor:
     """Rows [K, T, *parameter.shape]."""
-    rows = rules.rows(use.node, use.slot, stacked, items)
-    n_batches, n_tasks = rows.shape[:2]
-    undone = use.undo(rows.flatten(0, 1))
-    return undone.reshape(n_batches, n_tasks, *undone.shape[1:])
+    rows = rules.rows(use.node, use.slot, got.gradients, got.items)
+    return use.undo(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])

@@ -7,11 +7,14 @@ forward pass, and no module has to be known by its class.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
 
 #: A torch.autograd.graph.Node; what operations have saved in theirs is known to no type checker.
 Node = Any
@@ -23,12 +26,14 @@ Undo = Callable[[Tensor], Tensor]
 class Use:
     """One operation that a parameter enters: as argument ``slot`` of ``node``, after cheap changes of form.
 
-    ``undo`` turns the gradient rows of that argument into rows of the parameter.
+    ``undo`` turns the gradient rows of that argument into rows of the parameter. ``direct`` when the argument has the
+    parameter's entries, each once, so that inner products of rows need no undoing.
     """
 
     node: Node
     slot: int
     undo: Undo
+    direct: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +59,7 @@ class Graph:
                     stack.append(child)
         return Graph(nodes, consumers)
 
+    @cached_property
     def leaves(self) -> dict[int, Node]:
         """The accumulation node of each leaf tensor, by the tensor's id."""
         return {id(node.variable): node for node in self.nodes if hasattr(node, "variable")}
@@ -96,39 +102,76 @@ def _is_setting(node: Node, key: str) -> bool:
     return isinstance(value, plain) or (isinstance(value, tuple) and all(isinstance(item, plain) for item in value))
 
 
-def uses(graph: Graph, parameters: Sequence[nn.Parameter], known: Callable[[Node, int], bool]) -> list[list[Use] | str]:
-    """For each parameter, all its uses; or the reason why its rows need plain backward passes.
+#: Operations between a parameter and its use (weight normalisation, say) are followed up to this many.
+_FOLLOWED = 32
+
+
+class NoUse(Exception):
+    """A parameter enters the network in a way that no rule covers; the text says which."""
+
+
+def uses(
+    graph: Graph, parameter: nn.Parameter, can_use: Callable[[Node, int], bool], blocked: Callable[[Node, int], bool]
+) -> list[Use]:
+    """All uses of a parameter; none when the losses do not depend on it.
+
+    Operations that are no use themselves are followed to the uses of their output. Rows are pulled back through them
+    by automatic differentiation, which is cheap as long as no sample enters there.
 
     Args:
-        known: Whether there is a rule for an argument of a node.
+        can_use: Whether there is a rule for an argument of a node.
+        blocked: Whether an argument of a node is a layer's activation, where the search ends.
+
+    Raises:
+        NoUse: naming the operation in the way.
     """
-    leaves = graph.leaves()
-    return [_uses_of(graph, parameter, leaves.get(id(parameter)), known) for parameter in parameters]
-
-
-def _uses_of(
-    graph: Graph, parameter: nn.Parameter, leaf: Node | None, known: Callable[[Node, int], bool]
-) -> list[Use] | str:
+    leaf = graph.leaves.get(id(parameter))
     if leaf is None:
         return []
     if parameter._backward_hooks:
-        return "a hook on the parameter changes its gradient"
-    found: list[Use] = []
+        raise NoUse("a hook on the parameter changes its gradient")
+    found: dict[tuple[Node, int], Use] = {}
     pending: list[tuple[Node, Undo]] = [(leaf, _same)]
+    followed, reformed = {leaf}, {leaf}
     while pending:
         node, undo = pending.pop()
         for consumer, slot, output in graph.consumers.get(node, ()):
-            whole = _then(_SPLITS[node.name()](node, output), undo) if node.name() in _SPLITS else undo
-            name = consumer.name()
-            if known(consumer, slot):
-                found.append(Use(consumer, slot, whole))
-            elif name in _FORMS:
-                pending.append((consumer, _then(_FORMS[name](consumer), whole)))
-            elif name in _SPLITS:
+            whole = _through(graph, parameter, node, output, undo)
+            if can_use(consumer, slot):
+                found[consumer, slot] = Use(consumer, slot, whole, node in reformed)
+            elif consumer.name() in _FORMS:
+                pending.append((consumer, _then(_FORMS[consumer.name()](consumer), whole)))
+                reformed |= {consumer} if node in reformed else set()
+            elif consumer.name() in _SPLITS:
                 pending.append((consumer, whole))
-            else:
-                return f"no rule for {name}"
-    return found
+            elif blocked(consumer, slot) or len(followed) > _FOLLOWED:
+                raise NoUse(f"no rule for {consumer.name()}")
+            elif consumer not in followed:
+                followed.add(consumer)
+                pending.append((consumer, _same))
+        if node not in graph.consumers:
+            raise NoUse(f"no rule for {node.name()}")
+    return list(found.values())
+
+
+def _through(graph: Graph, parameter: nn.Parameter, node: Node, output: int, undo: Undo) -> Undo:
+    """From rows of an output of a node on the way to rows of the parameter."""
+    if node.name() in _SPLITS:
+        return _then(_SPLITS[node.name()](node, output), undo)
+    if node.name() in _FORMS or node is graph.leaves[id(parameter)]:
+        return undo
+    return _pulled_back(parameter, node, output)
+
+
+def _pulled_back(parameter: nn.Parameter, node: Node, output: int) -> Undo:
+    edge = GradientEdge(node, output)
+
+    def undo(rows: Tensor) -> Tensor:
+        dtype = node._input_metadata[output].dtype
+        found = [torch.autograd.grad(edge, parameter, row.to(dtype), retain_graph=True)[0] for row in rows]
+        return torch.stack(found).to(rows.dtype)
+
+    return undo
 
 
 def _same(rows: Tensor) -> Tensor:
@@ -189,6 +232,15 @@ def _split_sizes(node: Node, output: int) -> Undo:
     return _placed(node, _axis(node._saved_dim), start, start + sizes[output])
 
 
+def _sliced(node: Node, output: int) -> Undo:
+    axis, start, step = _axis(node._saved_dim), _axis(node._saved_start), node._saved_step
+    shape = tuple(node._saved_self_sym_sizes)
+    if step != 1:
+        raise NoUse("no rule for slices with a step")
+    stop = min(_axis(node._saved_end), shape[axis])
+    return _placed(node, axis, start + shape[axis] * (start < 0), stop + shape[axis] * (stop < 0))
+
+
 def _axis(saved: int) -> int:
     """Autograd saves negative axes as unsigned 64-bit integers."""
     return saved - 2**64 if saved >= 2**63 else saved
@@ -212,4 +264,5 @@ _SPLITS: dict[str, Callable[[Node, int], Undo]] = {
     "SplitBackward0": _split,
     "UnsafeSplitBackward0": _split,
     "SplitWithSizesBackward0": _split_sizes,
+    "SliceBackward0": _sliced,
 }

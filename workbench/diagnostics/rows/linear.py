@@ -1,49 +1,74 @@
-"""Inner products of a linear layer's weight rows without forming the rows.
+"""Inner products of weight rows without forming the rows.
 
-The weight gradient of (task t, mini-batch k) is the sum over items of d_n x_nᵀ, so
+The weight gradient of (task t, mini-batch k) of a linear layer is the sum over items of d_n x_nᵀ, so
 
     <g_t^k, g_u^l> = sum over n in k, m in l of (d_n^t · d_m^u)(x_n · x_m) = sum over n in k of d_n^t · (C_kl D_u^l)_n
 
-with C = X Xᵀ [n, n]. This needs 2n²I + 2Tn²O + 2T²KnO operations instead of 2nTOI + 2(TK)²OI for forming and
-multiplying rows: far fewer for wide layers with few items.
+with C = X Xᵀ [n, n]. This needs n²I + Tn²O + T²KnO multiplications instead of nTOI + (TK)²OI for forming and
+multiplying rows: far fewer for wide layers with few items. A convolution is a linear layer of its unfolded input, an
+item a position.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from workbench.diagnostics.rows import rules
+from workbench.diagnostics.rows.convolution import can_unfold, unfolded
 from workbench.diagnostics.rows.fold import products as inner
 from workbench.diagnostics.rows.graph import Node, Use
 from workbench.diagnostics.rows.items import Items
 
+#: What counts as clearly fewer multiplications: they are of smaller matrices than those of the rows.
+_FEWER = 0.8
+#: Multiplications in the time in which one number goes to memory and back.
+_MEMORY = 40
+_WEIGHT_SLOT = {"AddmmBackward0": 2, "MmBackward0": 1, "ConvolutionBackward0": 1}
 
-def applies(use: Use, gradients: Tensor, items: Items) -> bool:
-    """Whether this is a linear layer's weight and this way costs clearly less."""
-    if use.node.name() not in ("AddmmBackward0", "MmBackward0") or use.slot != _WEIGHT[use.node.name()]:
+
+def applies(use: Use, gradients: Sequence[Tensor], items: Items) -> bool:
+    """Whether this is the weight of a linear layer or convolution, and this way costs clearly less."""
+    node = use.node
+    if use.slot != _WEIGHT_SLOT.get(node.name()):
         return False
-    n_tasks, n, n_outputs = gradients.shape
-    n_inputs, n_batches = rules.linear_input(use.node).shape[1], items.n_batches
-    without = n**2 * n_inputs + n_tasks * n**2 * n_outputs + n_tasks**2 * n_batches * n * n_outputs
-    with_rows = n * n_tasks * n_outputs * n_inputs + (n_tasks * n_batches) ** 2 * n_outputs * n_inputs
-    return without < 0.7 * with_rows
+    n, n_outputs, *positions = gradients[0].shape
+    if node.name() == "ConvolutionBackward0":
+        if not can_unfold(node):
+            return False
+        n, n_inputs = n * math.prod(positions), math.prod(node._saved_weight.shape[1:])
+    else:
+        n_inputs = rules.linear_input(node).shape[1]
+    n_tasks, n_batches = len(gradients), items.n_batches
+    n_rows, size = n_tasks * n_batches, n_outputs * n_inputs
+    without = n**2 * n_inputs + n_tasks * n**2 * n_outputs + n_tasks * n_rows * n * n_outputs
+    with_rows = n * n_tasks * size + n_rows**2 * size + _MEMORY * n_rows * size
+    return without < _FEWER * with_rows
 
 
-_WEIGHT = {"AddmmBackward0": 2, "MmBackward0": 1}
-
-
-def products(node: Node, gradients: Tensor, items: Items) -> Tensor:
-    """[K·T, K·T] in float64, from gradients [T, n, O] of the layer's output."""
-    x = rules.linear_input(node)
-    members, n_tasks = items.members, len(gradients)
-    xs = [x[chosen] for chosen in members]
-    ds = [gradients[:, chosen] for chosen in members]
+def products(node: Node, gradients: Sequence[Tensor], items: Items, channels: slice) -> Tensor:
+    """[K·T, K·T] in float64, from gradients [n, O, ...] of the layer's output, of some of its output channels."""
+    x, d = _items(node, [gradient[:, channels] for gradient in gradients], items)
+    each, n_tasks = len(x) // items.n_items, len(gradients)
+    spans = [slice(start * each, stop * each) for start, stop in items.bounds]
     total = torch.zeros(items.n_batches, n_tasks, items.n_batches, n_tasks, dtype=torch.float64, device=x.device)
-    for later in range(items.n_batches):
-        for k in range(later + 1):
-            moved = torch.matmul(xs[k] @ xs[later].T, ds[later])  # [T, n_k, O]
-            block = inner(ds[k].flatten(1), moved.flatten(1))
+    ds = [d[span].transpose(0, 1).flatten(1) for span in spans]  # K times [T, n_k · O]
+    for later, right in enumerate(spans):
+        for k, left in enumerate(spans[: later + 1]):
+            moved = (x[left] @ x[right].T) @ d[right].flatten(1)  # [n_k, T · O]
+            block = inner(ds[k], moved.unflatten(1, (n_tasks, -1)).transpose(0, 1).flatten(1))
             total[k, :, later], total[later, :, k] = block, block.T
     scale = node._saved_alpha**2 if node.name() == "AddmmBackward0" else 1
     return total.flatten(0, 1).flatten(1) * scale
+
+
+def _items(node: Node, gradients: Sequence[Tensor], items: Items) -> tuple[Tensor, Tensor]:
+    """The layer's input [n, I] and the gradients [n, T, O], sorted by mini-batch."""
+    d = items.stacked(gradients)
+    if node.name() != "ConvolutionBackward0":
+        return items.sorted(rules.linear_input(node)), d
+    x = unfolded(node, items.sorted(rules.wide(node._saved_input)))
+    return x.flatten(0, 1), d.flatten(3).permute(0, 3, 1, 2).flatten(0, 1)

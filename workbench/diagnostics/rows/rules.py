@@ -1,8 +1,8 @@
 """Rules: the gradient rows of an operation's weights, from its saved input X and the gradients D of its output.
 
-D [T, n, ...] holds the n items of the output for T tasks; rows come out as [K, T, *shape of the argument], summed over
-the items of each mini-batch. Every rule is the operation's ordinary weight gradient, cut by items; nothing is
-approximated. With n items and no cut (K = 1) they hold for any network.
+For each of T tasks D [n, ...] holds the n items of the output; rows come out as [K, T, *shape of the argument], summed
+over the items of each mini-batch. Every rule is the operation's ordinary weight gradient, cut by items; nothing is
+approximated. Without a cut (K = 1) they hold for any network.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from workbench.diagnostics.rows.convolution import convolution_rows
 from workbench.diagnostics.rows.graph import Node
 from workbench.diagnostics.rows.items import Items
 
-Rows = Callable[[Node, int, Tensor, Items], Tensor]
+Rows = Callable[[Node, int, Sequence[Tensor], Items], Tensor]
 
 
 class Rule(NamedTuple):
@@ -49,9 +49,15 @@ def flat(node: Node, gradient: Tensor) -> Tensor:
     return gradient.flatten(0, axes - 1) if axes else gradient[None]
 
 
-def rows(node: Node, slot: int, gradients: Tensor, items: Items) -> Tensor:
-    """Rows [K, T, *shape] of an argument from the gradients [T, n, ...] of the output, at least in float32."""
+def rows(node: Node, slot: int, gradients: Sequence[Tensor], items: Items) -> Tensor:
+    """Rows [K, T, *shape] of an argument from the gradients [n, ...] of the output, one for each task."""
     return RULES[node.name()].rows[slot](node, slot, gradients, items)
+
+
+def is_activation(node: Node, slot: int) -> bool:
+    """Whether an argument of a layer (as opposed to an operation on single entries) is not one of its weights."""
+    rule = RULES.get(node.name())
+    return rule is not None and rule not in (_elementwise, _expansion) and slot not in rule.rows
 
 
 def wide(tensor: Tensor) -> Tensor:
@@ -64,87 +70,86 @@ def linear_input(node: Node) -> Tensor:
     return wide(node._saved_mat1 if node.name() == "AddmmBackward0" else node._saved_self)
 
 
-def _matrix_rows(node: Node, slot: int, gradients: Tensor, items: Items) -> Tensor:
-    """Xᵀ D [K, T, I, O] of the right-hand matrix, as the transpose of DᵀX, which autograd transposes back."""
-    x = linear_input(node)
-    n_tasks, _, n_outputs = gradients.shape
-    rows = gradients.new_empty(items.n_batches, n_tasks * n_outputs, x.shape[1])
-    for k, members in enumerate(items.members):
-        d = gradients[:, members].transpose(1, 2).reshape(n_tasks * n_outputs, -1)
-        torch.mm(d, x[members], out=rows[k])
-    rows = rows.view(items.n_batches, n_tasks, n_outputs, x.shape[1])
-    return rows.transpose(2, 3) * node._saved_alpha if _scaled(node) else rows.transpose(2, 3)
+def _matrix_rows(node: Node, slot: int, gradients: Sequence[Tensor], items: Items) -> Tensor:
+    """Xᵀ D [K, T, I, O] of the right-hand matrix, formed as DᵀX, the form of a linear layer's weight."""
+    x, d = items.sorted(linear_input(node)), items.stacked(gradients)
+    n_tasks, n_outputs = d.shape[1:]
+    rows = d.new_empty(items.n_batches, n_tasks * n_outputs, x.shape[1])
+    for k, (start, stop) in enumerate(items.bounds):
+        torch.mm(d[start:stop].flatten(1).T, x[start:stop], out=rows[k])
+    return _scaled(node, "_saved_alpha", rows.unflatten(1, (n_tasks, n_outputs)).transpose(2, 3))
 
 
-def _scaled(node: Node) -> bool:
-    return node.name() == "AddmmBackward0" and node._saved_alpha != 1
+def _scaled(node: Node, factor: str, rows: Tensor) -> Tensor:
+    scale = getattr(node, factor) if node.name() in ("AddmmBackward0", "AddBackward0") else 1
+    return rows if scale == 1 else rows * scale
 
 
-def _bias_rows(node: Node, slot: int, gradients: Tensor, items: Items) -> Tensor:
-    rows = items.sums(gradients)
-    return rows * node._saved_beta if node.name() == "AddmmBackward0" and node._saved_beta != 1 else rows
+def _bias_rows(node: Node, slot: int, gradients: Sequence[Tensor], items: Items) -> Tensor:
+    return _scaled(node, "_saved_beta", items.sums(gradients))
 
 
-def _convolution_bias_rows(node: Node, slot: int, gradients: Tensor, items: Items) -> Tensor:
-    return items.sums(gradients.flatten(3).sum(3))
+def _convolution_bias_rows(node: Node, slot: int, gradients: Sequence[Tensor], items: Items) -> Tensor:
+    return items.sums([d.flatten(2).sum(2) for d in gradients])
 
 
-def _layer_norm_rows(node: Node, slot: int, gradients: Tensor, items: Items) -> Tensor:
+def _layer_norm_rows(node: Node, slot: int, gradients: Sequence[Tensor], items: Items) -> Tensor:
+    if slot == 1:
+        normalised = (wide(node._saved_input) - node._saved_result1) * node._saved_result2
+        normalised = normalised.reshape(gradients[0].shape)
+        gradients = [d * normalised for d in gradients]
+    return items.sums(gradients)
+
+
+def _group_norm_rows(node: Node, slot: int, gradients: Sequence[Tensor], items: Items) -> Tensor:
     if slot == 2:
-        return items.sums(gradients)
-    x = wide(node._saved_input)
-    normalised = (x - node._saved_result1) * node._saved_result2
-    return items.sums(gradients * normalised.reshape(gradients.shape[1:]))
-
-
-def _group_norm_rows(node: Node, slot: int, gradients: Tensor, items: Items) -> Tensor:
-    gradients = gradients.flatten(3)  # [T, n, C, L]
-    if slot == 2:
-        return items.sums(gradients.sum(3))
+        return items.sums([d.flatten(2).sum(2) for d in gradients])
     x = wide(node._saved_input).reshape(*node._saved_result1.shape, -1)
     normalised = (x - node._saved_result1[..., None]) * node._saved_result2[..., None]
-    return items.sums((gradients * normalised.reshape(gradients.shape[1:])).sum(3))
+    return items.sums(_over_positions(gradients, normalised))
 
 
-def _batch_norm_rows(node: Node, slot: int, gradients: Tensor, items: Items) -> Tensor:
-    gradients = gradients.flatten(3) if gradients.ndim > 3 else gradients[..., None]  # [T, n, C, L]
+def _over_positions(gradients: Sequence[Tensor], normalised: Tensor) -> list[Tensor]:
+    """Sums over positions of D times the normalised input: [n, C] each."""
+    normalised = normalised.reshape(gradients[0].shape)
+    return [(d * normalised).flatten(2).sum(2) if d.ndim > 2 else d * normalised for d in gradients]
+
+
+def _batch_norm_rows(node: Node, slot: int, gradients: Sequence[Tensor], items: Items) -> Tensor:
     if slot == 2:
-        return items.sums(gradients.sum(3))
+        return items.sums([d.flatten(2).sum(2) if d.ndim > 2 else d for d in gradients])
     x = wide(node._saved_input)
-    x = x.flatten(2) if x.ndim > 2 else x[..., None]
     if node._saved_training:
         mean, scale = node._saved_result1, node._saved_result2
     else:
         mean, scale = node._saved_running_mean, (node._saved_running_var + node._saved_eps).rsqrt()
-    normalised = (x - mean[:, None]) * scale[:, None]
-    return items.sums((gradients * normalised).sum(3))
+    shape = (-1,) + (1,) * (x.ndim - 2)
+    return items.sums(_over_positions(gradients, (x - mean.reshape(shape)) * scale.reshape(shape)))
 
 
-def _embedding_rows(node: Node, slot: int, gradients: Tensor, items: Items) -> Tensor:
-    tokens = node._saved_indices.flatten()
-    n_tokens = int(node._saved_weight_sym_argsize_0)
+def _embedding_rows(node: Node, slot: int, gradients: Sequence[Tensor], items: Items) -> Tensor:
+    tokens, d = items.sorted(node._saved_indices.flatten()), items.stacked(gradients)
     kept = tokens != node._saved_padding_idx
-    rows = gradients.new_zeros(items.n_batches, len(gradients), n_tokens, gradients.shape[2])
-    for k in range(items.n_batches):
-        chosen = ((items.batch == k) & kept).nonzero().squeeze(1)
-        rows[k].index_add_(1, tokens[chosen], gradients[:, chosen])
-    return rows
+    rows = d.new_zeros(items.n_batches, int(node._saved_weight_sym_argsize_0), *d.shape[1:])
+    for k, (start, stop) in enumerate(items.bounds):
+        chosen = kept[start:stop]
+        rows[k].index_add_(0, tokens[start:stop][chosen], d[start:stop][chosen])
+    return rows.transpose(1, 2)
 
 
-def _elementwise_rows(node: Node, slot: int, gradients: Tensor, items: Items) -> Tensor:
+def _elementwise_rows(node: Node, slot: int, gradients: Sequence[Tensor], items: Items) -> Tensor:
     """Rows of a tensor that was added, or multiplied into the output, with broadcasting."""
-    shape = tuple(_argument_shape(node, slot))
-    axes = RULES[node.name()].item_axes(node, node._input_metadata[0].shape)
+    shape = _argument_shape(node, slot)
     if node.name() == "MulBackward0":
         other = wide(node._saved_other if slot == 0 else node._saved_self)
-        other = other.expand(node._input_metadata[0].shape)
-        gradients = gradients * (other.flatten(0, axes - 1) if axes else other[None])
+        other = flat(node, other.expand(node._input_metadata[0].shape))
+        gradients = [d * other for d in gradients]
     sums = items.sums(gradients)  # [K, T, *axes of the output after the items]
     inner = (1,) * (sums.ndim - 2 - len(shape)) + shape[max(len(shape) - (sums.ndim - 2), 0) :]
     reduced = [2 + i for i, size in enumerate(inner) if size == 1 and sums.shape[2 + i] != 1]
     sums = sums.sum(reduced, keepdim=True) if reduced else sums
-    scale = node._saved_alpha if node.name() == "AddBackward0" and slot == 1 else 1
-    return (sums * scale).reshape(*sums.shape[:2], *shape)
+    sums = _scaled(node, "_saved_alpha", sums) if slot == 1 else sums
+    return sums.reshape(*sums.shape[:2], *shape)
 
 
 def _argument_shape(node: Node, slot: int) -> tuple[int, ...]:
