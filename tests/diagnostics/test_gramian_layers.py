@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from workbench.core import ConfigError
 from workbench.diagnostics import gramian
+from workbench.diagnostics.rows import stages
 from workbench.diagnostics.rows.engine import plan
 from workbench.diagnostics.rows.parts import parameters, resolve
 from workbench.diagnostics.rows.slices import cut
@@ -35,7 +36,7 @@ def cross_gramian(losses: dict[str, Tensor], parameters: list[Tensor], n_batches
             flat = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, grads, strict=True)]
             rows.append(torch.cat([g.flatten().double() for g in flat]))
     matrix = torch.stack(rows)
-    return (matrix @ matrix.T).reshape(len(losses), n_batches, len(losses), n_batches).numpy()
+    return (matrix @ matrix.T).reshape(len(losses), n_batches, len(losses), n_batches).cpu().numpy()
 
 
 def error(losses: dict[str, Tensor], net: nn.Module, n_batches: int) -> float:
@@ -337,3 +338,95 @@ def test_a_gradient_reversed_by_a_tensor_hook():
     losses = losses_of(net[1](hidden))
     assert error(losses, net, 2) <= 1e-10
     assert plain_reasons(losses, net, 2) == set()
+
+
+def test_stages_change_nothing(monkeypatch):
+    torch.manual_seed(0)
+    blocks = [nn.Sequential(nn.Linear(4, 4), nn.Tanh()) for _ in range(4)]
+    net = nn.Sequential(*blocks).double()
+    hidden = net[0](draw_input(0, 9, 4))
+    hidden.register_hook(lambda gradient: -2 * gradient)  # a cut here would apply it twice
+    skipped = net[1](hidden) + hidden
+    losses = losses_of(net[3](net[2](skipped)), 2) | {"early": skipped.square().mean(1)}
+    whole = gramian.measure(losses, net, n_batches=3)
+    monkeypatch.setattr(stages, "STAGE_NUMBERS", 0)
+    found = plan(cut(losses, 3), parameters(resolve(net)))
+    assert len(stages.stages(found.graph, found.nodes, 3)) > 2
+    np.testing.assert_allclose(gramian.measure(losses, net, n_batches=3).dot, whole.dot, rtol=1e-12)
+    assert error(losses, net, 3) <= 1e-10
+
+
+@given(batches, sizes, seeds, st.integers(1, 3))
+def test_wide_layers_with_few_items_need_no_rows(n_batches, n, seed, first):
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Conv2d(8, 12, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(48, 40)).double()
+    x = draw_input(seed, n, 8, 2, 2)
+    assert_exact(net, net(x), n_batches)
+    groups = gramian.channel_groups(net, 2)
+    losses = losses_of(net(x))
+    split = gramian.measure(losses, groups, n_batches=n_batches)
+    np.testing.assert_allclose(split.total().dot, gramian.measure(losses, net, n_batches=n_batches).total().dot)
+
+
+class Normalised(nn.Module):
+    """Weights and positions that are made of parameters in ways no rule knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.utils.parametrizations.weight_norm(nn.Linear(4, 5))
+        self.low, self.rank = nn.Parameter(torch.randn(2, 5)), nn.Parameter(torch.randn(3, 2))
+        self.base = nn.Parameter(torch.randn(3, 5))
+        self.positions = nn.Embedding(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.positions(torch.arange(x.shape[1]))
+        x = torch.tanh(self.first(x))
+        return nn.functional.linear(x, self.base + torch.exp(self.rank @ self.low))
+
+
+@given(batches, sizes, seeds)
+def test_weights_that_are_computed(n_batches, n, seed):
+    torch.manual_seed(seed)
+    net = Normalised().double()
+    assert_exact(net, net(draw_input(seed, n, 5, 4)), n_batches)
+
+
+def test_compiled_models_are_measured_plainly():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    losses = losses_of(torch.compile(net, backend="aot_eager")(draw_input(0, 8, 3)))
+    assert error(losses, net, 2) <= 1e-10
+    assert plain_reasons(losses, net, 2) == {"no rule for CompiledFunctionBackward"}
+
+
+def test_nothing_is_left_behind_also_after_an_exception():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 2)).double()
+    losses = losses_of(net(draw_input(0, 8, 3)))
+    state = torch.get_rng_state()
+    gramian.measure(losses, net, n_batches=2)
+    losses["broken"] = Broken.apply(losses["wave"])
+    with pytest.raises(ValueError, match="broken backward"):
+        gramian.measure(losses, net, n_batches=2)
+    assert torch.equal(state, torch.get_rng_state())
+    assert torch.is_grad_enabled()
+    assert all(p.grad is None for p in net.parameters())
+    assert not any(module._forward_hooks or module._backward_hooks for module in net.modules())
+    losses["wave"].sum().backward()
+
+
+class Broken(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise ValueError("broken backward")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4).eval(), nn.Flatten(), nn.Linear(64, 3)).double().cuda()
+    assert_exact(net, net(draw_input(0, 9, 2, 6, 6).cuda()), 3)

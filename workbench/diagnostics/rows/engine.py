@@ -181,14 +181,16 @@ def _cross_products(slices: Slices, parts: tuple[Part, ...], wanted: list[nn.Par
         if rows is not None:
             fold.add(parameter, rows)
     gradients = _Gradients(slices, used)
-    waiting = {id(parameter): parameter for parameter in wanted}
-    seen: set[Node] = set()
-    for stage in stages(used.graph, used.nodes, len(slices.tasks)):
+    steps = stages(used.graph, used.nodes, len(slices.tasks))
+    step_of = {node: i for i, stage in enumerate(steps) for node in stage.nodes}
+    complete: list[list[tuple[nn.Parameter, list[Use]]]] = [[] for _ in steps]
+    for parameter, each in zip(wanted, used.uses, strict=True):
+        if each and not isinstance(each, str):
+            complete[max(step_of[use.node] for use in each)].append((parameter, each))
+    for stage, ready in zip(steps, complete, strict=True):
         gradients.advance(stage)
-        seen.update(stage.nodes)
-        for parameter, each in zip(wanted, used.uses, strict=True):
-            if not isinstance(each, str) and id(parameter) in waiting and all(use.node in seen for use in each):
-                _fold_parameter(fold, waiting.pop(id(parameter)), each, gradients)
+        for parameter, each in ready:
+            _fold_parameter(fold, parameter, each, gradients)
     return fold.result()
 
 

@@ -36,10 +36,13 @@ class Fold:
 
     def add_products(self, part: int, found: Tensor, tasks: Sequence[int] | None = None) -> None:
         """Add products [K·T', K·T'] of the rows of some tasks to a part."""
-        chosen = np.arange(self.n_tasks) if tasks is None else np.asarray(tasks)
-        shape = (self.n_batches, len(chosen), self.n_batches, len(chosen))
-        everywhere = np.arange(self.n_batches)
-        self._dot[part][np.ix_(everywhere, chosen, everywhere, chosen)] += found.cpu().numpy().reshape(shape)
+        values = found.cpu().numpy()
+        if tasks is None or len(tasks) == self.n_tasks:
+            self._dot[part] += values.reshape(self._dot[part].shape)
+            return
+        shape = (self.n_batches, len(tasks), self.n_batches, len(tasks))
+        everywhere, chosen = np.arange(self.n_batches), np.asarray(tasks)
+        self._dot[part][np.ix_(everywhere, chosen, everywhere, chosen)] += values.reshape(shape)
 
     def result(self) -> np.ndarray:
         """[M, T, K, T, K], symmetric to the last bit."""
@@ -60,10 +63,13 @@ def products(matrix: Tensor, other: Tensor | None = None) -> Tensor:
     n_blocks = matrix.shape[1] // BLOCK
     total = torch.zeros(len(matrix), len(other), dtype=torch.float64, device=matrix.device)
     if n_blocks:
-        left, right = (_blocks(rows, n_blocks) for rows in (matrix, other))
+        left = _blocks(matrix, n_blocks)
+        right = left if other is matrix else _blocks(other, n_blocks)
         total += torch.bmm(left, right.transpose(1, 2)).sum(0, dtype=torch.float64)
-    rest, other_rest = matrix[:, n_blocks * BLOCK :].double(), other[:, n_blocks * BLOCK :].double()
-    return total + rest @ other_rest.T
+    if n_blocks * BLOCK == matrix.shape[1]:
+        return total
+    rest = matrix[:, n_blocks * BLOCK :].double()
+    return total + rest @ (rest if other is matrix else other[:, n_blocks * BLOCK :].double()).T
 
 
 def _blocks(rows: Tensor, n_blocks: int) -> Tensor:

@@ -64,6 +64,13 @@ class Graph:
         """The accumulation node of each leaf tensor, by the tensor's id."""
         return {id(node.variable): node for node in self.nodes if hasattr(node, "variable")}
 
+    def is_weight(self, node: Node) -> bool:
+        """Whether an operation's output is made of parameters alone."""
+        if hasattr(node, "variable"):
+            return True
+        children = [child for child, _ in node.next_functions]
+        return bool(children) and all(child is not None and self.is_weight(child) for child in children)
+
     def signature(self) -> tuple[Any, ...] | None:
         """Equal for graphs of the same operations on the same shapes; None when data decides what is mixed.
 
@@ -132,7 +139,7 @@ def uses(
         raise NoUse("a hook on the parameter changes its gradient")
     found: dict[tuple[Node, int], Use] = {}
     pending: list[tuple[Node, Undo]] = [(leaf, _same)]
-    followed, reformed = {leaf}, {leaf}
+    followed, reformed = [leaf], {leaf}
     while pending:
         node, undo = pending.pop()
         for consumer, slot, output in graph.consumers.get(node, ()):
@@ -144,13 +151,13 @@ def uses(
                 reformed |= {consumer} if node in reformed else set()
             elif consumer.name() in _SPLITS:
                 pending.append((consumer, whole))
-            elif blocked(consumer, slot) or len(followed) > _FOLLOWED:
-                raise NoUse(f"no rule for {consumer.name()}")
+            elif len(followed) > _FOLLOWED or (blocked(consumer, slot) and not graph.is_weight(consumer)):
+                raise NoUse(f"no rule for {(followed[1:] or [consumer])[0].name()}")
             elif consumer not in followed:
-                followed.add(consumer)
+                followed.append(consumer)
                 pending.append((consumer, _same))
         if node not in graph.consumers:
-            raise NoUse(f"no rule for {node.name()}")
+            raise NoUse(f"no rule for {(followed[1:] or [node])[0].name()}")
     return list(found.values())
 
 

@@ -104,9 +104,18 @@ def _layer_norm_rows(node: Node, slot: int, gradients: Sequence[Tensor], items: 
 def _group_norm_rows(node: Node, slot: int, gradients: Sequence[Tensor], items: Items) -> Tensor:
     if slot == 2:
         return items.sums([d.flatten(2).sum(2) for d in gradients])
-    x = wide(node._saved_input).reshape(*node._saved_result1.shape, -1)
-    normalised = (x - node._saved_result1[..., None]) * node._saved_result2[..., None]
-    return items.sums(_over_positions(gradients, normalised))
+    # The library's gradient of a norm over one sample that has the channels of all samples: one number for each
+    # (sample, channel).
+    x = wide(node._saved_input)
+    n, n_channels, size = x.shape[0], x.shape[1], x[0, 0].numel()
+    mean, scale = wide(node._saved_result1).reshape(1, -1), wide(node._saved_result2).reshape(1, -1)
+    x, shape = x.reshape(1, n * n_channels, size), (1, n * n_channels, size, mean.shape[1])
+    wanted, ones = (False, True, False), x.new_ones(n * n_channels)
+    found = [
+        torch.ops.aten.native_group_norm_backward(d.reshape(x.shape), x, mean, scale, ones, *shape, wanted)[1]
+        for d in gradients
+    ]
+    return items.sums([each.reshape(n, n_channels) for each in found])
 
 
 def _over_positions(gradients: Sequence[Tensor], normalised: Tensor) -> list[Tensor]:

@@ -89,8 +89,7 @@ def _leading(graph: Graph, targets: set[Node]) -> dict[Node, None]:
 def _hookless(node: Node) -> bool:
     """Whether a gradient that begins here comes out as it went in: a hook on the tensor would be applied twice."""
     meta = node._input_metadata[0]
-    size = math.prod(meta.shape)
-    sample = torch.linspace(0.5, 1.5, size, dtype=meta.dtype, device=meta.device).reshape(tuple(meta.shape))
+    sample = torch.full((), 1.5, dtype=meta.dtype, device=meta.device).expand(tuple(meta.shape))
     edge = GradientEdge(node, 0)
     (out,) = torch.autograd.grad(edge, edge, sample, retain_graph=True)
-    return torch.equal(out, sample)
+    return out.data_ptr() == sample.data_ptr() or torch.equal(out, sample)
