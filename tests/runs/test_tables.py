@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import open_run, open_runs
+from workbench.cli import main
 from workbench.core import RunFormatError, validate
 from workbench.runs.columns import guess
 
@@ -95,6 +97,23 @@ def test_a_mapping_file_overrules_the_guess(tmp_path):
     mapping.write_text('table = "predictions"\n[columns]\ntarget = "gild"\nprediction = "answer"\n')
     with pytest.raises(RunFormatError, match=r"no column 'gild'. It has: gold, answer, g, junk"):
         open_run(file).table("samples")
+
+
+def test_import_takes_a_mapping_from_anywhere(tmp_path):
+    pd.DataFrame({"gold": [1, 0], "answer": [1, 1], "g": ["x", "y"]}).to_csv(tmp_path / "odd.csv", index=False)
+    (tmp_path / "map.toml").write_text('table = "predictions"\n[columns]\ntarget = "gold"\nprediction = "answer"\n')
+    arguments = [
+        "import",
+        str(tmp_path / "odd.csv"),
+        "--map",
+        str(tmp_path / "map.toml"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert "attributes: g" in done.output
+    assert validate(tmp_path / "run") == []
 
 
 def test_rows_without_an_answer_are_counted(tmp_path):

@@ -7,8 +7,17 @@ from pathlib import Path
 
 import click
 
-from workbench.core import RunFormatError, validate
+from workbench.core import Run, RunFormatError, validate
 from workbench.runs import open_runs
+
+
+def _problems(run: Run) -> list[str]:
+    """What is wrong with a run; for a log of another program also what could not be read from it."""
+    try:
+        run.sync()
+    except RunFormatError as error:
+        return [str(error)]
+    return list(dict.fromkeys(str(problem) for problem in [*validate(run.path), *run.problems]))
 
 
 @click.command("validate")
@@ -19,7 +28,7 @@ def command(folder: Path, as_json: bool) -> None:
     runs = open_runs(folder)
     if not len(runs) and not runs.problems:
         raise RunFormatError(f"There is no run in {folder}: no run.json was found, up to four folders deep.")
-    found = {key: [str(problem) for problem in validate(run.path)] for key, run in runs.items()}
+    found = {key: _problems(run) for key, run in runs.items()}
     found |= {str(problem.path): [problem.reason] for problem in runs.problems}
     if as_json:
         click.echo(json.dumps(found, indent=2))

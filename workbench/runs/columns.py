@@ -22,7 +22,7 @@ Kind = Literal["scalars", "predictions", "label_counts"]
 
 #: Role -> names under which people store it, in lower case, most telling first.
 _NAMES: Mapping[str, tuple[str, ...]] = {
-    "step": ("step", "global_step", "iteration", "iter", "epoch"),
+    "step": ("step", "_step", "global_step", "iteration", "iter", "epoch"),
     "sample": ("sample", "sample_id", "id", "image_id", "image", "filename", "file", "path", "index"),
     "target": (
         "target",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core import Domain, Problem, RunFormatError, RunWriter
-from workbench.runs.format import Format, as_number
+from workbench.runs.format import Format, as_number, as_step
 
 FILE = "results.jsonl"
 #: Names of the environments by dataset, as DomainBed's tables print them.
@@ -68,13 +68,13 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
     names = _environment_names(str(arguments.get("dataset", "")), entries[-1])
     step, tag, value = [], [], []
     for position, record in enumerate(entries):
-        at = as_number(record.get("step"))
+        at = as_step(record.get("step"), position)
         for key, item in record.items():
             number = as_number(item)
             if key == "step" or number is None:
                 continue
             match = _ENVIRONMENT.match(key)
-            step.append(position if at is None else int(at))
+            step.append(at)
             tag.append(f"accuracy/{names[int(match[1])]}/{match[2]}" if match else key)
             value.append(number)
     writer.write("scalars", {"step": step, "tag": tag, "value": value, "wall_time": file.stat().st_mtime})

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.core import Problem, RunFormatError, RunWriter
-from workbench.runs.format import Format
+from workbench.runs.format import Format, as_steps
 from workbench.runs.hyperparameters import read_yaml
 
 FILE = "metrics.csv"
@@ -37,7 +37,7 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
         raise RunFormatError(f"{file} is not a CSV table ({error}).") from None
     problems = []
     if "step" in frame:
-        step = pd.to_numeric(frame.pop("step"), errors="coerce").ffill().fillna(0).to_numpy().astype(np.int64)
+        step = as_steps(frame.pop("step"))
     else:
         step = np.arange(len(frame))
         problems.append(Problem(file, "there is no column 'step'; rows are numbered instead"))

@@ -7,6 +7,8 @@ guessed from the names, and the guess is written into the run's notes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,21 +44,29 @@ def sources(path: Path) -> list[Path]:
     return [file for file in (path, mapping_file(path)) if file.is_file()]
 
 
-def mapping_of(path: Path) -> Mapped | None:
-    """How a table would be read: the mapping beside it, or the guess from its first rows. None: it cannot be told."""
+def mapping_of(path: Path, mapping: Path | None = None) -> Mapped | None:
+    """How a table would be read: a given mapping, the one beside it, or the guess from its first rows.
+
+    None when the columns do not tell what the table holds. Raises RunFormatError for a mapping that does not fit.
+    """
     head = _head(path)
+    if mapping is not None:
+        return read_mapping(mapping, list(head.columns))
     if mapping_file(path).is_file():
         return read_mapping(mapping_file(path), list(head.columns))
     return guess(list(head.columns), list(head.select_dtypes("number").columns))
 
 
-def read(path: Path, writer: RunWriter) -> list[Problem]:
+def read(path: Path, writer: RunWriter, mapping: Path | None = None) -> list[Problem]:
     """Fill the table that the mapping names.
+
+    Args:
+        mapping: A mapping file to use instead of the one beside the table or a guess.
 
     Raises:
         RunFormatError: the file is no table, or its columns do not tell what it holds.
     """
-    mapped = mapping_of(path)
+    mapped = mapping_of(path, mapping)
     if mapped is None:
         names = ", ".join(_head(path).columns)
         raise RunFormatError(
@@ -257,6 +267,11 @@ def _label_counts(frame: pd.DataFrame, mapped: Mapped, writer: RunWriter, path: 
     known = [Dataset(name, tuple(sorted(labels[datasets == name].unique()))) for name in pd.unique(datasets)]
     writer.update(datasets=known)
     return []
+
+
+def table_format(mapping: Path) -> Format:
+    """The format of a table whose columns a mapping file explains."""
+    return replace(FORMAT, recognises=lambda path: path.is_file(), read=partial(read, mapping=mapping))
 
 
 FORMAT = Format("table", "table of scalars, predictions or labels", recognises, sources, read)

@@ -11,6 +11,7 @@ and one layout become one byte matrix. Whatever has another layout goes through 
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,10 @@ class Scalars:
     tag: np.ndarray = field(default_factory=lambda: np.empty(0, object))
     value: np.ndarray = field(default_factory=lambda: np.empty(0))
     wall_time: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+
+#: The columns of Scalars, in the order of its fields.
+COLUMNS = ("step", "tag", "value", "wall_time")
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,10 @@ def parse(data: bytes) -> Events:
     """Decode a whole event file. Damaged records are skipped and described in ``problems``; never raises."""
     starts, lengths, problems = _frame(data)
     buffer = np.frombuffer(data, np.uint8)
-    pieces: list[tuple[np.ndarray, Scalars]] = []
-    values: list[Value] = []
+    n_records = len(starts)
+    # One row a record, filled where a record has the common layout: no copies are made of what is decoded.
+    table = Scalars(*(np.zeros(n_records, kind) for kind in (np.int64, object, np.float64, np.float64)))
+    filled = np.zeros(n_records, bool)
     general: list[int] = []
     n_bad = 0
     for length in np.unique(lengths):
@@ -66,17 +73,17 @@ def parse(data: bytes) -> Events:
             ]
             good = masked_crc(matrix) == stored
             n_bad += int((~good).sum())
-            left = _decode_columns(matrix[good], block[good], pieces)
+            left = _decode_columns(matrix[good], block[good], table, filled)
             general.extend(left.tolist())
     if n_bad:
         problems.append(f"{n_bad} record(s) skipped: their checksum is wrong")
-    _decode_general(data, starts, lengths, sorted(general), pieces, values, problems)
-    return Events(_merged(pieces), values, problems)
+    points, values = _decode_general(data, starts, lengths, sorted(general), problems)
+    return Events(_merged(table, filled, points), values, problems)
 
 
 def _frame(data: bytes) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Start and length of every record, until the file ends or a length cannot be trusted."""
-    starts, lengths = [], []
+    starts, lengths = array("q"), array("q")
     position, size = 0, len(data)
     unpack = struct.Struct("<QI").unpack_from
     checked: dict[int, int] = {}
@@ -97,7 +104,7 @@ def _frame(data: bytes) -> tuple[np.ndarray, np.ndarray, list[str]]:
     else:
         if position < size:
             problems.append(f"the last record, at byte {position}, is incomplete (still being written, or cut off)")
-    return np.array(starts, np.int64), np.array(lengths, np.int64), problems
+    return np.frombuffer(starts, np.int64), np.frombuffer(lengths, np.int64), problems
 
 
 def _crc_table() -> np.ndarray:
@@ -119,8 +126,8 @@ def masked_crc(matrix: np.ndarray) -> np.ndarray:
     return (((crc >> np.uint32(15)) | (crc << np.uint32(17))) + np.uint32(0xA282EAD8)).astype(np.uint32)
 
 
-def _decode_columns(matrix: np.ndarray, index: np.ndarray, pieces: list[tuple[np.ndarray, Scalars]]) -> np.ndarray:
-    """Decode the rows of the common layout into ``pieces``; returns the indices of the others.
+def _decode_columns(matrix: np.ndarray, index: np.ndarray, table: Scalars, filled: np.ndarray) -> np.ndarray:
+    """Decode the rows of the common layout into ``table``; returns the indices of the others.
 
     Common: 09 wall_time(8) [10 step] 2a len 0a len 0a len tag 15 value(4), to the last byte.
     """
@@ -143,7 +150,11 @@ def _decode_columns(matrix: np.ndarray, index: np.ndarray, pieces: list[tuple[np
         if varint.shape[1]:
             alike &= (varint[:, :-1] >= 128).all(axis=1) & (varint[:, -1] < 128)
         rows = matrix[pending[alike]]
-        pieces.append((index[pending[alike]], _columns(rows, step_end, tag_start, tag_end)))
+        place = index[pending[alike]]
+        found = _columns(rows, step_end, tag_start, tag_end)
+        for name in COLUMNS:
+            getattr(table, name)[place] = getattr(found, name)
+        filled[place] = True
         pending = pending[~alike]
     return np.concatenate(left) if left else np.empty(0, np.int64)
 
@@ -187,25 +198,29 @@ def _columns(rows: np.ndarray, step_end: int, tag_start: int, tag_end: int) -> S
     return Scalars(step.view(np.int64), names[which], value, wall_time)
 
 
-def _merged(pieces: list[tuple[np.ndarray, Scalars]]) -> Scalars:
-    if not pieces:
-        return Scalars()
-    order = np.argsort(np.concatenate([index for index, _ in pieces]), kind="stable")
-    columns = ("step", "tag", "value", "wall_time")
-    return Scalars(*(np.concatenate([getattr(piece, name) for _, piece in pieces])[order] for name in columns))
+#: A scalar that was decoded one by one: record, step, tag, value, wall time.
+_Point = tuple[int, int, str, float, float]
+
+
+def _merged(table: Scalars, filled: np.ndarray, points: list[_Point]) -> Scalars:
+    """The filled rows of the table and the single points, in the order of the file."""
+    if not points:
+        return table if filled.all() else Scalars(*(getattr(table, name)[filled] for name in COLUMNS))
+    record, *columns = zip(*points, strict=True)
+    order = np.argsort(np.concatenate([np.flatnonzero(filled), np.array(record)]), kind="stable")
+    merged = []
+    for name, column in zip(COLUMNS, columns, strict=True):
+        whole = getattr(table, name)
+        merged.append(np.concatenate([whole[filled], np.array(column, whole.dtype)])[order])
+    return Scalars(*merged)
 
 
 def _decode_general(
-    data: bytes,
-    starts: np.ndarray,
-    lengths: np.ndarray,
-    records: list[int],
-    pieces: list[tuple[np.ndarray, Scalars]],
-    values: list[Value],
-    problems: list[str],
-) -> None:
+    data: bytes, starts: np.ndarray, lengths: np.ndarray, records: list[int], problems: list[str]
+) -> tuple[list[_Point], list[Value]]:
+    points: list[_Point] = []
+    values: list[Value] = []
     n_bad = 0
-    points: list[tuple[int, int, str, float, float]] = []
     for record in records:
         start = int(starts[record])
         try:
@@ -219,11 +234,7 @@ def _decode_general(
             n_bad += 1
     if n_bad:
         problems.append(f"{n_bad} record(s) skipped: they are not events")
-    if points:
-        record_column, step, tag, number_column, wall_time = zip(*points, strict=True)
-        tags = np.array(tag, dtype=object)
-        scalars = Scalars(np.array(step, np.int64), tags, np.array(number_column, float), np.array(wall_time, float))
-        pieces.append((np.array(record_column, np.int64), scalars))
+    return points, values
 
 
 def _values(record: bytes) -> Iterator[Value]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core import Problem, RunFormatError, RunWriter
-from workbench.runs.format import Format, as_number
+from workbench.runs.format import Format, as_number, as_step
 
 FILE = "trainer_state.json"
 
@@ -46,11 +46,11 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
         if not isinstance(entry, dict):
             n_odd += 1
             continue
-        at = as_number(entry.get("step"))
+        at = as_step(entry.get("step"), position)
         for name, item in entry.items():
             number = as_number(item)
             if name != "step" and number is not None:
-                step.append(position if at is None else int(at))
+                step.append(at)
                 tag.append(name)
                 value.append(number)
     writer.write("scalars", {"step": step, "tag": tag, "value": value, "wall_time": file.stat().st_mtime})

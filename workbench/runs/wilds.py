@@ -9,10 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from workbench.core import Problem, RunFormatError, RunWriter
-from workbench.runs.format import Format
+from workbench.runs.format import Format, as_steps
 from workbench.runs.tables import load_table
 
 _SUFFIXES = ("_eval.csv", "_algo.csv")
@@ -36,9 +35,9 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
             problems.append(Problem(file, str(error)))
             continue
         split, kind = file.stem.rsplit("_", 1)
-        epoch = pd.to_numeric(frame.get("epoch", pd.Series(dtype=float)), errors="coerce")
-        per_epoch = len(epoch) == len(frame) and epoch.is_unique and epoch.notna().all()
-        step = epoch.to_numpy().astype(np.int64) if per_epoch else np.arange(len(frame))
+        step = as_steps(frame["epoch"]) if "epoch" in frame else np.arange(len(frame))
+        if len(np.unique(step)) < len(step):
+            step = np.arange(len(frame))
         for column in frame.select_dtypes("number").columns.difference(["epoch", "batch"], sort=False):
             tag = f"{split}/{column}" if kind == "eval" else f"{split}/batches/{column}"
             values = frame[column].to_numpy(float)
