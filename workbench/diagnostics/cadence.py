@@ -43,8 +43,10 @@ class Cadence:
         """Whether to record at this step. Saying yes starts the wait for the next."""
         if self.every is not None:
             return step % self.every == 0
-        if self._last is not None and step != self._last[0]:
+        if self._last is not None:
             last_step, last_time, last_seconds = self._last
+            if step == last_step:
+                return True
             cost = self.seconds - last_seconds
             training = self._clock() - last_time - cost
             steps = step - last_step

@@ -14,6 +14,7 @@ of the U-statistic are our choice: they cost no more samples than the training s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -27,6 +28,8 @@ from workbench.diagnostics.rows.fold import Fold
 from workbench.diagnostics.rows.parts import Channels, Modules, Shared, channel_groups, parameters, resolve
 from workbench.diagnostics.rows.slices import cut
 
+logger = logging.getLogger(__name__)
+
 __all__ = ["Channels", "channel_groups", "measure", "measure_datasets", "resolve"]
 
 
@@ -37,8 +40,14 @@ def measure(
     n_batches: int = 4,
     modules: Modules | None = None,
     weights: Mapping[str, Tensor] | None = None,
+    report: Callable[[dict[str, str]], None] | None = None,
 ) -> Gramian:
     """Gramian of the losses at hand. Their graph is kept, so training can still call ``backward`` on them.
+
+    Costs about T backward passes, whatever K is, and memory for one stage of the network: see
+    :mod:`workbench.diagnostics.rows.engine`. Works on any graph that autograd has built: autocast, frozen parameters,
+    shared weights and gradient checkpoints (``use_reentrant=False``) included. Parameters inside a compiled model are
+    measured by T·K backward passes.
 
     Args:
         losses: Task -> loss of every sample [B] (reduction='none'), graph attached; in nats, or the task's own unit.
@@ -50,6 +59,8 @@ def measure(
             parameters itself. Frozen parameters are left out.
         weights: Task -> weight of every sample [B]; 0 where a sample has no label for the task. The samples are then
             dealt so that every task's labelled ones are spread evenly.
+        report: Called with module -> reason for the modules that needed a backward pass for every (task, mini-batch)
+            because some operation has no faster rule or mixes samples. Their numbers are as exact as the others'.
 
     Returns:
         Products in float64, zero for a task that does not reach a module. NaN for a task whose gradient is not finite,
@@ -62,7 +73,11 @@ def measure(
     parts = resolve(shared, modules)
     slices = cut(losses, n_batches, weights)
     with _remedies():
-        dot = cross_products(slices, parts)
+        dot, reasons = cross_products(slices, parts)
+    for name, reason in reasons.items():
+        logger.info("Module %s was measured by a backward pass for every task and mini-batch: %s.", name, reason)
+    if report is not None:
+        report(reasons)
     gramian = Gramian(tuple(part.name for part in parts), slices.tasks, dot, slices.samples)
     gramian.dot[:, slices.empty] = np.nan
     gramian.dot[:, :, :, slices.empty] = np.nan

@@ -95,7 +95,9 @@ class Recorder(RunWriter):
             small = [task for task, loss in losses.items() if loss.ndim == 1 and len(loss) < n_batches]
             if small:
                 raise _Skip(f"the batch of task '{small[0]}' has fewer than {n_batches} samples")
-            found = gramian.measure(losses, shared, n_batches=n_batches, modules=modules, weights=weights)
+            found = gramian.measure(
+                losses, shared, n_batches=n_batches, modules=modules, weights=weights, report=self._note_slow
+            )
             found = self._named(found, shared)
             sizes = [part.n_parameters for part in resolve(shared, modules)]
             self._know_modules(dict(zip(found.modules, sizes, strict=True)))
@@ -235,6 +237,13 @@ class Recorder(RunWriter):
 
     def _note(self, text: str) -> None:
         self.update(notes=(*self.info.notes, text))
+
+    def _note_slow(self, reasons: Mapping[str, str]) -> None:
+        for reason in dict.fromkeys(reasons.values()):
+            if ("slow", reason) not in self._warned:
+                self._warned.add(("slow", reason))
+                names = ", ".join(name for name, each in reasons.items() if each == reason)
+                self._note(f"Gradients of {names} take a backward pass for every task and mini-batch: {reason}.")
 
     def _named(self, found: Gramian, shared: Shared) -> Gramian:
         """Modules of a submodule of the whole network under their full names."""

@@ -165,16 +165,18 @@ class _Gradients:
         return Taken([task for task, _ in found], gradients, items)
 
 
-def cross_products(slices: Slices, parts: tuple[Part, ...]) -> np.ndarray:
-    """[M, T, K, T, K] inner products in float64."""
+def cross_products(slices: Slices, parts: tuple[Part, ...]) -> tuple[np.ndarray, dict[str, str]]:
+    """[M, T, K, T, K] inner products in float64; and by part, why it needed plain backward passes."""
     wanted = parameters(parts)
     # Autocast would round the products; the gradients themselves keep the precision of the forward pass.
     with torch.no_grad(), torch.autocast(wanted[0].device.type, enabled=False):
-        return _cross_products(slices, parts, wanted)
+        used = plan(slices, wanted)
+        why = {id(p): each for p, each in zip(wanted, used.uses, strict=True) if isinstance(each, str)}
+        reasons = {part.name: why[id(p.parameter)] for part in parts for p in part.pieces if id(p.parameter) in why}
+        return _cross_products(slices, parts, wanted, used), reasons
 
 
-def _cross_products(slices: Slices, parts: tuple[Part, ...], wanted: list[nn.Parameter]) -> np.ndarray:
-    used = plan(slices, wanted)
+def _cross_products(slices: Slices, parts: tuple[Part, ...], wanted: list[nn.Parameter], used: Plan) -> np.ndarray:
     fold = Fold(parts, len(slices.tasks), slices.n_batches)
     by_plain = [p for p, each in zip(wanted, used.uses, strict=True) if isinstance(each, str)]
     for parameter, rows in zip(by_plain, plain.rows(slices, by_plain) if by_plain else (), strict=True):
