@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from workbench.core import Run
-from workbench.core.gramian import jackknife_se, leave_one_out, unbiased
-from workbench.core.schema import ALL_MODULES
+from workbench.lenses.conflict.affinity import Affinity, affinity
 from workbench.lenses.conflict.estimates import (
     ALIGNED,
     CONFLICT,
@@ -20,20 +18,28 @@ from workbench.lenses.conflict.estimates import (
     Estimate,
     Moments,
     Pooled,
-    at_steps,
-    plug_in_cosine,
     pool,
     states,
-    task_pairs,
 )
+from workbench.lenses.conflict.evidence import (
+    Floor,
+    Losses,
+    Matter,
+    Plan,
+    change_points,
+    floor,
+    matter,
+    plan,
+    read_losses,
+)
+from workbench.lenses.conflict.reading import CHUNK_ENTRIES, MAX_ENTRIES, Record, joined, read_record
+from workbench.lenses.conflict.replay import Replay, replay
 from workbench.lenses.intervals import benjamini_hochberg, wilson
 
 #: Recon's threshold S: a pair counts at a step when its cosine is below it (the authors' value for Multi-Fashion).
 RECON_THRESHOLD = -0.1
 #: Windows hold at least this many recorded steps, and there are at most so many windows.
 STEPS_PER_WINDOW, MAX_WINDOWS = 8, 12
-#: Gramian entries read in all, and at a time. Beyond the first, steps are taken evenly spaced.
-MAX_ENTRIES, CHUNK_ENTRIES = 40_000_000, 3_000_000
 #: False discoveries allowed among all called (pair, module) cells.
 FALSE_DISCOVERY_RATE = 0.05
 
@@ -86,6 +92,8 @@ class Conflict:
         recon: Recon's score per module: pairs a step with naive cosine below ``RECON_THRESHOLD``.
         recon_called: The same counted by unbiased windows or steps whose interval lies wholly below it.
         log_ratio: Mean over steps of ln(norm_i / norm_j) with its interval; NaN below three usable steps.
+        replay, affinity, floor, matter, plan: None where the record holds too little for them.
+        changes: Change points of the cosine over all shared parameters; see ``evidence.change_points``.
     """
 
     tasks: tuple[str, ...]
@@ -109,6 +117,12 @@ class Conflict:
     recon: Float[np.ndarray, " M"]
     recon_called: Float[np.ndarray, " M"]
     log_ratio: Estimate
+    replay: Replay | None
+    affinity: Affinity | None
+    floor: Floor | None
+    matter: Matter | None
+    plan: Plan | None
+    changes: pd.DataFrame
 
     @property
     def total(self) -> int:
@@ -170,111 +184,33 @@ def statistics(run: Run, max_entries: int = MAX_ENTRIES, chunk_entries: int = CH
     Raises:
         MissingTable: the run recorded no task gradients.
     """
-    modules, tasks, n_batches = axes = run.gramian_axes()
-    recorded = run.gramian_steps()
-    per_step = len(modules) * (len(tasks) * n_batches) ** 2
-    n_read = max(1, min(len(recorded), max_entries // per_step))
-    steps = [recorded[i] for i in np.unique(np.linspace(0, len(recorded) - 1, n_read).round().astype(int))]
-    pairs = task_pairs(len(tasks))
-    chunk = max(1, chunk_entries // per_step)
-    pieces: list[_Piece] = []
-    for start in range(0, len(steps), chunk):
-        grams = run.gramians(steps[start : start + chunk], axes)
-        dot = np.stack([gram.dot for gram in grams.values()])
-        pieces.extend(_read_piece(_with_total(dot, modules), pairs))
-    names = modules if len(modules) == 1 else (*modules, ALL_MODULES)
-    nonfinite = _nonfinite(run, tasks)
-    return _assemble(tasks, names, pairs, np.asarray(steps), len(recorded), n_batches, nonfinite, pieces)
+    record = read_record(run, max_entries, chunk_entries)
+    return _assemble(record, read_losses(run, record.tasks, record.steps))
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """The numbers of some consecutive steps."""
-
-    cosine: Estimate
-    moments: Moments
-    naive: Float[np.ndarray, "S M P"]
-    norm: Float[np.ndarray, "S M T"]
-    below_noise: Bool[np.ndarray, "S M T"]
-
-
-def _with_total(dot: Float[np.ndarray, "S M T K T K"], modules: tuple[str, ...]) -> np.ndarray:
-    """Append the sum over modules. Infinite entries become NaN, which later counts as not recorded."""
-    dot = np.where(np.isfinite(dot), dot, np.nan)
-    if len(modules) == 1:
-        return dot
-    parts = [i for i, name in enumerate(modules) if name != ALL_MODULES]
-    return np.concatenate([dot, dot[:, parts].sum(axis=1, keepdims=True)], axis=1)
-
-
-def _read_piece(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"]) -> Iterator[_Piece]:
-    """Steps that recorded the same mini-batches go together; batches absent from a step are left out of it."""
-    present = ~np.isnan(np.einsum("smikik->smik", dot)).all(axis=(1, 2))  # [S, K]
-    first = 0
-    for last in range(1, len(dot) + 1):
-        if last < len(dot) and (present[last] == present[first]).all():
-            continue
-        batches = np.flatnonzero(present[first]) if present[first].any() else np.arange(dot.shape[-1])
-        part = dot[first:last] if present[first].all() else dot[first:last][:, :, :, batches][..., batches]
-        yield _numbers(part, pairs)
-        first = last
-
-
-def _numbers(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"]) -> _Piece:
-    cosine, moments = at_steps(dot, pairs)
-    square = np.einsum("smii->smi", unbiased(dot))
-    noise = np.zeros_like(square)
-    if dot.shape[-1] >= 3:
-        noise = 2 * jackknife_se(np.einsum("ksmii->ksmi", leave_one_out(dot)))
-    below = ~(square > noise)
-    norm = np.sqrt(np.where(below, np.nan, square))
-    return _Piece(cosine, moments, plug_in_cosine(dot, pairs), norm, below & ~np.isnan(square))
-
-
-def _nonfinite(run: Run, tasks: tuple[str, ...]) -> Int[np.ndarray, " T"]:
-    """At how many recorded steps some squared norm of a task's gradient is NaN or infinite."""
-    frame = run.query(
-        "SELECT task_a AS task, count(DISTINCT step) AS n FROM task_gradients "
-        "WHERE task_a = task_b AND (dot IS NULL OR NOT isfinite(dot)) GROUP BY task_a"
-    )
-    counts = dict(zip(frame["task"], frame["n"], strict=True))
-    return np.array([int(counts.get(task, 0)) for task in tasks])
-
-
-def _assemble(
-    tasks: tuple[str, ...],
-    modules: tuple[str, ...],
-    pairs: Int[np.ndarray, "P 2"],
-    steps: Int[np.ndarray, " S"],
-    n_recorded: int,
-    n_batches: int,
-    nonfinite: Int[np.ndarray, " T"],
-    pieces: list[_Piece],
-) -> Conflict:
-    cosine = _joined([piece.cosine for piece in pieces])
-    moments = _joined([piece.moments for piece in pieces])
-    naive, norm, below = (
-        np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("naive", "norm", "below_noise")
-    )
+def _assemble(record: Record, losses: Losses) -> Conflict:
+    numbers, pairs, steps, n_batches = record.numbers, record.pairs, record.steps, record.n_batches
+    cosine, moments, naive = numbers.cosine, numbers.moments, numbers.naive
+    total = cosine[:, -1]
     spans = np.array_split(np.arange(len(steps)), np.clip(len(steps) // STEPS_PER_WINDOW, 1, MAX_WINDOWS))
     pooled = [pool(_slice(moments, slice(span[0], span[-1] + 1)), pairs, n_batches) for span in spans]
-    window = _joined([one.cosine for one in pooled], np.stack)
+    window = joined([one.cosine for one in pooled], np.stack)
     overall = pool(moments, pairs, n_batches, np.array([span[0] for span in spans]))
     share = _share(cosine, window)
     counted = cosine if share.unit == "step" else window
     return Conflict(
-        tasks=tasks,
-        modules=modules,
+        tasks=record.tasks,
+        modules=record.modules,
         pairs=pairs,
         steps=steps,
-        n_recorded=n_recorded,
+        n_recorded=record.n_recorded,
         n_batches=n_batches,
-        nonfinite=nonfinite,
+        nonfinite=record.nonfinite,
         cosine=cosine,
         naive=naive,
         naive_overall=_mean_known(naive),
-        norm=norm,
-        below_noise=below,
+        norm=numbers.norm,
+        below_noise=numbers.below_noise,
         windows=np.array([[steps[span[0]], steps[span[-1]]] for span in spans]),
         window=window,
         overall=overall.cosine,
@@ -283,17 +219,14 @@ def _assemble(
         share_over_time=_share_over_time(cosine if share.unit == "step" else None, window, spans),
         recon=(naive < RECON_THRESHOLD).sum(axis=-1).mean(axis=0),
         recon_called=(counted.high < RECON_THRESHOLD).sum(axis=-1).mean(axis=0),
-        log_ratio=_log_ratio(norm, pairs),
+        log_ratio=_log_ratio(numbers.norm, pairs),
+        replay=replay(numbers.halves, steps),
+        affinity=affinity(numbers.gram, losses.now),
+        floor=floor(numbers.halves, pairs),
+        matter=matter(total, losses, pairs, record.tasks),
+        plan=plan(total, n_batches),
+        changes=change_points(moments, pairs, steps, FALSE_DISCOVERY_RATE),
     )
-
-
-Record = TypeVar("Record", Estimate, Moments)
-
-
-def _joined(parts: list[Record], join: Callable[..., np.ndarray] = np.concatenate) -> Record:
-    """Arrays of several records joined along (or stacked on) their first axis."""
-    names = [field.name for field in fields(parts[0])]
-    return type(parts[0])(*(join([getattr(part, name) for part in parts]) for name in names))
 
 
 def _slice(moments: Moments, steps: slice) -> Moments:

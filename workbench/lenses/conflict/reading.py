@@ -1,0 +1,125 @@
+"""One pass over the recorded Gramians, a few steps at a time, keeping what the statistics need of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from workbench.core import Run
+from workbench.core.gramian import jackknife_se, leave_one_out, unbiased
+from workbench.core.schema import ALL_MODULES
+from workbench.lenses.conflict.estimates import Estimate, Moments, at_steps, plug_in_cosine, task_pairs
+from workbench.lenses.conflict.replay import Halves, halves
+
+#: Gramian entries read in all, and at a time. Beyond the first, steps are taken evenly spaced.
+MAX_ENTRIES, CHUNK_ENTRIES = 40_000_000, 3_000_000
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The numbers of some consecutive recorded steps; M modules, the last being all together when there are several.
+
+    ``gram``: unbiased inner products over all shared parameters; ``halves``: those of the two halves of the batches.
+    """
+
+    cosine: Estimate
+    moments: Moments
+    naive: Float[np.ndarray, "S M P"]
+    norm: Float[np.ndarray, "S M T"]
+    below_noise: Bool[np.ndarray, "S M T"]
+    gram: Float[np.ndarray, "S T T"]
+    halves: Halves
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that was read. ``steps`` of the ``n_recorded`` steps; ``nonfinite`` steps per task were left out."""
+
+    tasks: tuple[str, ...]
+    modules: tuple[str, ...]
+    pairs: Int[np.ndarray, "P 2"]
+    steps: Int[np.ndarray, " S"]
+    n_recorded: int
+    n_batches: int
+    nonfinite: Int[np.ndarray, " T"]
+    numbers: Steps
+
+
+def read_record(run: Run, max_entries: int, chunk_entries: int) -> Record:
+    """Read evenly spaced steps, as many as ``max_entries`` numbers allow, holding ``chunk_entries`` at a time."""
+    modules, tasks, n_batches = axes = run.gramian_axes()
+    recorded = run.gramian_steps()
+    per_step = len(modules) * (len(tasks) * n_batches) ** 2
+    n_read = max(1, min(len(recorded), max_entries // per_step))
+    steps = [recorded[i] for i in np.unique(np.linspace(0, len(recorded) - 1, n_read).round().astype(int))]
+    pairs = task_pairs(len(tasks))
+    chunk = max(1, chunk_entries // per_step)
+    pieces: list[Steps] = []
+    for start in range(0, len(steps), chunk):
+        grams = run.gramians(steps[start : start + chunk], axes)
+        dot = np.stack([gram.dot for gram in grams.values()])
+        pieces.extend(_read_piece(_with_total(dot, modules), pairs))
+    names = modules if len(modules) == 1 else (*modules, ALL_MODULES)
+    counts = _nonfinite(run, tasks)
+    return Record(tasks, names, pairs, np.asarray(steps), len(recorded), n_batches, counts, joined(pieces))
+
+
+def _with_total(dot: Float[np.ndarray, "S M T K T K"], modules: tuple[str, ...]) -> np.ndarray:
+    """Append the sum over modules. Infinite entries become NaN, which later counts as not recorded."""
+    dot = np.where(np.isfinite(dot), dot, np.nan)
+    if len(modules) == 1:
+        return dot
+    parts = [i for i, name in enumerate(modules) if name != ALL_MODULES]
+    return np.concatenate([dot, dot[:, parts].sum(axis=1, keepdims=True)], axis=1)
+
+
+def _read_piece(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"]) -> Iterator[Steps]:
+    """Steps that recorded the same mini-batches go together; batches absent from a step are left out of it."""
+    present = ~np.isnan(np.einsum("smikik->smik", dot)).all(axis=(1, 2))  # [S, K]
+    first = 0
+    for last in range(1, len(dot) + 1):
+        if last < len(dot) and (present[last] == present[first]).all():
+            continue
+        batches = np.flatnonzero(present[first]) if present[first].any() else np.arange(dot.shape[-1])
+        part = dot[first:last] if present[first].all() else dot[first:last][:, :, :, batches][..., batches]
+        yield _numbers(part, pairs)
+        first = last
+
+
+def _numbers(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"]) -> Steps:
+    cosine, moments = at_steps(dot, pairs)
+    square = np.einsum("smii->smi", unbiased(dot))
+    noise = np.zeros_like(square)
+    if dot.shape[-1] >= 3:
+        noise = 2 * jackknife_se(np.einsum("ksmii->ksmi", leave_one_out(dot)))
+    below = ~(square > noise)
+    norm = np.sqrt(np.where(below, np.nan, square))
+    total = dot[:, -1]
+    naive = plug_in_cosine(dot, pairs)
+    return Steps(cosine, moments, naive, norm, below & ~np.isnan(square), unbiased(total), halves(total))
+
+
+def _nonfinite(run: Run, tasks: tuple[str, ...]) -> Int[np.ndarray, " T"]:
+    """At how many recorded steps some squared norm of a task's gradient is NaN or infinite."""
+    frame = run.query(
+        "SELECT task_a AS task, count(DISTINCT step) AS n FROM task_gradients "
+        "WHERE task_a = task_b AND (dot IS NULL OR NOT isfinite(dot)) GROUP BY task_a"
+    )
+    counts = dict(zip(frame["task"], frame["n"], strict=True))
+    return np.array([int(counts.get(task, 0)) for task in tasks])
+
+
+Table = TypeVar("Table")
+
+
+def joined(parts: list[Table], join: Callable[..., np.ndarray] = np.concatenate) -> Table:
+    """Dataclasses of arrays (or of such dataclasses) joined along, or stacked on, their first axis."""
+    values = {}
+    for field in fields(parts[0]):  # type: ignore[arg-type]
+        items = [getattr(part, field.name) for part in parts]
+        values[field.name] = join(items) if isinstance(items[0], np.ndarray) else joined(items, join)
+    return type(parts[0])(**values)
