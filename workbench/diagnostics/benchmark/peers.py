@@ -64,7 +64,7 @@ def vmap(problem: Problem, chunk: int | None = None) -> Callable[[], Result]:
     """torch.func: vmap over grad of the functional loss."""
     parameters = {name: p.detach() for name, p in problem.model.named_parameters()}
 
-    def loss(values: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+    def loss(values: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         logits = torch.func.functional_call(problem.model, values, (x[None],))
         return nn.functional.cross_entropy(logits, y[None])
 

@@ -50,11 +50,8 @@ class Convolution(Use):
 
     def rows(self, start: int, stop: int) -> Tensor:
         n, geometry = stop - start, self.geometry
-        inputs, gradient = (
-            t[start:stop].transpose(0, 1).flatten(1, 2) for t in (self.inputs, self.gradient)
-        )  # [T, b·channels, …]
-        # Only the shape of the weight matters here.
-        weight = inputs.new_empty(1).expand(n * self.shape[0], *self.shape[1:])
+        inputs, gradient = (_samples_as_channels(t[start:stop]) for t in (self.inputs, self.gradient))
+        weight = inputs.new_empty(n * self.shape[0], *self.shape[1:])  # only its shape matters
         _, rows, _ = _backward(
             gradient,
             inputs,
@@ -104,3 +101,12 @@ class Convolution(Use):
             (step[0], step[1] * down, step[2] * right, step[1], 1),
         )
         return windows.reshape(len(image), rows * columns, -1)
+
+
+def _samples_as_channels(tensor: Tensor) -> Tensor:
+    """[b, T, channels, …] as [T, b·channels, …].
+
+    Through one axis, so that axes of size 1 get ordinary strides too: by odd ones a kernel takes it for channels-last.
+    """
+    tensor = tensor.transpose(0, 1).flatten(1, 2)
+    return tensor.reshape(-1).view(tensor.shape)

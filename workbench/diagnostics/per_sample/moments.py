@@ -66,7 +66,7 @@ class Moments:
             ConfigError: no such parameter or domain.
         """
         n, _, m2 = self._entry(parameter, domain)
-        return m2 / (n - 1) if n > 1 else np.full_like(m2, np.nan)
+        return np.asarray(m2 / (n - 1)) if n > 1 else np.full_like(m2, np.nan)
 
     def gsnr(self, parameter: str, domain: str = POOLED, *, corrected: bool = True) -> Float[np.ndarray, "..."]:
         """GSNR of each entry of a parameter tensor; see the module's text for the two forms.
@@ -77,10 +77,10 @@ class Moments:
             ConfigError: no such parameter or domain.
         """
         n, mean, _ = self._entry(parameter, domain)
-        raw = _ratio(np.square(mean), self.variance(parameter, domain))
+        raw = _ratio(mean, self.variance(parameter, domain))
         if not corrected:
             return raw
-        return (n - 3) / (n - 1) * raw - 1 / n if n > 3 else np.full_like(raw, np.nan)
+        return np.asarray((n - 3) / (n - 1) * raw - 1 / n) if n > 3 else np.full_like(raw, np.nan)
 
     def domain_gsnr(self, parameter: str) -> Float[np.ndarray, "..."]:
         """Agreement between domains: (mean over domains of the domain means)² / their population variance.
@@ -97,7 +97,7 @@ class Moments:
                 "Pass domains= to measure, or use gsnr() for GSNR between samples."
             )
         means = np.stack([self._entry(parameter, domain)[1] for domain in self.domains])
-        return _ratio(np.square(means.mean(axis=0)), means.var(axis=0))
+        return _ratio(np.asarray(means.mean(axis=0)), np.asarray(means.var(axis=0)))
 
     def osgr(self, n: int | None = None, domain: str = POOLED, parameters: Sequence[str] | None = None) -> float:
         """One-step generalisation ratio: the share of a step's training gain that an independent set would share.
@@ -212,11 +212,11 @@ def histogram(raw: Float[np.ndarray, " P"]) -> Int[np.ndarray, " 48"]:
     return np.bincount(np.clip(bins, 0, n_bins - 1), minlength=n_bins)
 
 
-def _ratio(signal: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """signal / noise, with 0/0 = 0 and x/0 = inf."""
+def _ratio(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """mean² / variance, with 0/0 = 0 and x/0 = inf."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.asarray(signal / noise)
-    return np.where((signal == 0) & (noise == 0), 0.0, ratio)
+        ratio = np.square(mean) / variance
+    return np.where((mean == 0) & (variance == 0), 0.0, ratio)
 
 
 def _chan(
@@ -227,7 +227,8 @@ def _chan(
     if n == 0:
         return a
     delta = mean_b - mean_a
-    return n, mean_a + delta * (n_b / n), m2_a + m2_b + np.square(delta) * (n_a * n_b / n)
+    mean, m2 = mean_a + delta * (n_b / n), m2_a + m2_b + np.square(delta) * (n_a * n_b / n)
+    return n, np.asarray(mean), np.asarray(m2)
 
 
 def _require_same_parameters(a: Moments, b: Moments) -> None:

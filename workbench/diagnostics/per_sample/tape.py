@@ -104,7 +104,7 @@ class Tape:
         """Names of the parameters that the nodes lead to, with the index of their leaves."""
         found: dict[str, int] = {}
         seen: set[int] = set()
-        stack = [at for at, _ in ends]
+        stack = [at for at, _ in reversed(ends)]
         while stack:
             at = stack.pop()
             if at in seen:
@@ -112,7 +112,7 @@ class Tape:
             seen.add(at)
             if at in self.leaves:
                 found[self.leaves[at]] = at
-            stack.extend(edge[0] for edge in self.edges[at] if edge is not None)
+            stack.extend(edge[0] for edge in reversed(self.edges[at]) if edge is not None)
         return found
 
     def renames(self, at: int, operations: frozenset[str] = RENAMES) -> list[int] | None:
