@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -26,6 +27,7 @@ from workbench.diagnostics.rows import plain
 from workbench.diagnostics.rows.engine import cross_products
 from workbench.diagnostics.rows.fold import Fold
 from workbench.diagnostics.rows.parts import Channels, Modules, Shared, channel_groups, parameters, resolve
+from workbench.diagnostics.rows.ranks import Ranks
 from workbench.diagnostics.rows.slices import cut
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ def measure(
     modules: Modules | None = None,
     weights: Mapping[str, Tensor] | None = None,
     report: Callable[[dict[str, str]], None] | None = None,
+    group: Any | None = None,
 ) -> Gramian:
     """Gramian of the losses at hand. Their graph is kept, so training can still call ``backward`` on them.
 
@@ -61,6 +64,11 @@ def measure(
             dealt so that every task's labelled ones are spread evenly.
         report: Called with module -> reason for the modules that needed a backward pass for every (task, mini-batch)
             because some operation has no faster rule or mixes samples. Their numbers are as exact as the others'.
+        group: A torch.distributed process group (``torch.distributed.group.WORLD``) whose processes hold different
+            samples of one batch. Every process gets what one process would measure on all samples, in the order of
+            ranks: the gradients of each parameter are summed over processes before they are multiplied, for Gramians
+            measured apart lack the products between processes. Sizes may differ; with scalars the mean over processes
+            is differentiated.
 
     Returns:
         Products in float64, zero for a task that does not reach a module. NaN for a task whose gradient is not finite,
@@ -71,9 +79,10 @@ def measure(
             samples than mini-batches; unknown or overlapping modules.
     """
     parts = resolve(shared, modules)
-    slices = cut(losses, n_batches, weights)
+    ranks = Ranks(group)
+    slices = cut(losses, n_batches, weights, ranks)
     with _remedies():
-        dot, reasons = cross_products(slices, parts)
+        dot, reasons = cross_products(slices, parts, ranks)
     for name, reason in reasons.items():
         logger.info("Module %s was measured by a backward pass for every task and mini-batch: %s.", name, reason)
     if report is not None:

@@ -28,6 +28,7 @@ from workbench.diagnostics.rows.graph import Graph, Node, NoUse, Use, uses
 from workbench.diagnostics.rows.items import Items, Order
 from workbench.diagnostics.rows.order import orders
 from workbench.diagnostics.rows.parts import Part, parameters
+from workbench.diagnostics.rows.ranks import Ranks
 from workbench.diagnostics.rows.slices import Slices
 from workbench.diagnostics.rows.stages import Stage, stages
 
@@ -165,56 +166,80 @@ class _Gradients:
         return Taken([task for task, _ in found], gradients, items)
 
 
-def cross_products(slices: Slices, parts: tuple[Part, ...]) -> tuple[np.ndarray, dict[str, str]]:
-    """[M, T, K, T, K] inner products in float64; and by part, why it needed plain backward passes."""
+def cross_products(slices: Slices, parts: tuple[Part, ...], ranks: Ranks) -> tuple[np.ndarray, dict[str, str]]:
+    """[M, T, K, T, K] inner products in float64; and by part, why it needed plain backward passes.
+
+    With several processes the rows of each parameter are summed over them before they are multiplied.
+    """
     wanted = parameters(parts)
     # Autocast would round the products; the gradients themselves keep the precision of the forward pass.
     with torch.no_grad(), torch.autocast(wanted[0].device.type, enabled=False):
         used = plan(slices, wanted)
         why = {id(p): each for p, each in zip(wanted, used.uses, strict=True) if isinstance(each, str)}
         reasons = {part.name: why[id(p.parameter)] for part in parts for p in part.pieces if id(p.parameter) in why}
-        return _cross_products(slices, parts, wanted, used), reasons
+        return _cross_products(slices, parts, used, ranks), reasons
 
 
-def _cross_products(slices: Slices, parts: tuple[Part, ...], wanted: list[nn.Parameter], used: Plan) -> np.ndarray:
+def _cross_products(slices: Slices, parts: tuple[Part, ...], used: Plan, ranks: Ranks) -> np.ndarray:
     fold = Fold(parts, len(slices.tasks), slices.n_batches)
-    by_plain = [p for p, each in zip(wanted, used.uses, strict=True) if isinstance(each, str)]
-    for parameter, rows in zip(by_plain, plain.rows(slices, by_plain) if by_plain else (), strict=True):
-        if rows is not None:
-            fold.add(parameter, rows)
+    wanted = parameters(parts)
+    slow = [p for p, each in zip(wanted, used.uses, strict=True) if isinstance(each, str)]
+    by_plain = dict(zip(map(id, slow), plain.rows(slices, slow) if slow else (), strict=True))
     gradients = _Gradients(slices, used)
     steps = stages(used.graph, used.nodes, len(slices.tasks))
     step_of = {node: i for i, stage in enumerate(steps) for node in stage.nodes}
-    complete: list[list[tuple[nn.Parameter, list[Use]]]] = [[] for _ in steps]
-    for parameter, each in zip(wanted, used.uses, strict=True):
-        if each and not isinstance(each, str):
-            complete[max(step_of[use.node] for use in each)].append((parameter, each))
-    for stage, ready in zip(steps, complete, strict=True):
-        gradients.advance(stage)
-        for parameter, each in ready:
+    last = [0 if isinstance(each, str) else max((step_of[use.node] for use in each), default=0) for each in used.uses]
+    # All processes deal with the parameters in one order, for each of them is a sum over processes.
+    order = ranks.gather(sorted(range(len(wanted)), key=last.__getitem__))[0]
+    done = -1
+    for i in order:
+        while done < last[i]:
+            done += 1
+            gradients.advance(steps[done])
+        each, parameter = used.uses[i], wanted[i]
+        if ranks.alone and not isinstance(each, str):
             _fold_parameter(fold, parameter, each, gradients)
+            continue
+        rows = by_plain.pop(id(parameter)) if isinstance(each, str) else _all_rows(fold, parameter, each, gradients)
+        if not ranks.alone:
+            dtype = rules.wide(parameter).dtype
+            none = parameter.new_zeros(fold.n_batches, fold.n_tasks, *parameter.shape, dtype=dtype)
+            rows = ranks.sum(none if rows is None else rows.to(dtype))
+        if rows is not None:
+            fold.add(parameter, rows)
     return fold.result()
 
 
 def _fold_parameter(fold: Fold, parameter: nn.Parameter, found: list[Use], gradients: _Gradients) -> None:
-    taken = [(use, got) for use in found if (got := gradients.take(use.node)) is not None]
-    if len(taken) == 1:
-        use, got = taken[0]
-        if use.direct and linear.applies(use, got.gradients, got.items):
-            for part, piece in fold.pieces(parameter):
-                products = linear.products(use.node, got.gradients, got.items, piece.span)
-                fold.add_products(part, products, got.tasks)
-        else:
-            fold.add(parameter, _rows(use, got), got.tasks)
+    """Add the products of a parameter that enters once, or of which all tasks' rows are needed, in the cheapest way."""
+    if len(found) != 1:
+        rows = _all_rows(fold, parameter, found, gradients)
+        if rows is not None:
+            fold.add(parameter, rows)
         return
+    (use,) = found
+    got = gradients.take(use.node)
+    if got is None:
+        return
+    if use.direct and linear.applies(use, got.gradients, got.items):
+        for part, piece in fold.pieces(parameter):
+            fold.add_products(part, linear.products(use.node, got.gradients, got.items, piece.span), got.tasks)
+    else:
+        fold.add(parameter, _rows(use, got), got.tasks)
+
+
+def _all_rows(fold: Fold, parameter: nn.Parameter, found: list[Use], gradients: _Gradients) -> Tensor | None:
+    """Rows [K, T, *parameter.shape] of all tasks, added over all uses; None where no task reaches the parameter."""
     total: Tensor | None = None
-    for use, got in taken:
+    for use in found:
+        got = gradients.take(use.node)
+        if got is None:
+            continue
         rows = _rows(use, got)
         if total is None:
             total = rows.new_zeros(len(rows), fold.n_tasks, *parameter.shape)
         total[:, got.tasks] += rows
-    if total is not None:
-        fold.add(parameter, total)
+    return total
 
 
 def _rows(use: Use, got: Taken) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from workbench.core import ConfigError
+from workbench.diagnostics.rows.ranks import Ranks
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +45,22 @@ class Slices:
         return torch.where(self.index[task] == batch, self.coefficients[task], 0)
 
 
-def cut(losses: Mapping[str, Tensor], n_batches: int, weights: Mapping[str, Tensor] | None = None) -> Slices:
+def cut(
+    losses: Mapping[str, Tensor],
+    n_batches: int,
+    weights: Mapping[str, Tensor] | None = None,
+    ranks: Ranks | None = None,
+) -> Slices:
     """Deal the samples to K mini-batches: sample i to mini-batch i mod K when every sample counts for every task.
 
     With weights, samples that count for the same tasks are dealt in turn, so that a task with few labelled samples has
-    them spread over all mini-batches. Tasks with batches of one size are taken to see the same samples.
+    them spread over all mini-batches. Tasks with batches of one size are taken to see the same samples. The batch is
+    that of all ``ranks`` together.
 
     Raises:
         ConfigError: losses that are not per-sample or have no graph, or fewer samples than mini-batches.
     """
+    ranks = ranks or Ranks()
     if n_batches < 1:
         raise ConfigError(f"n_batches must be at least 1; got {n_batches}.")
     if not losses:
@@ -69,8 +77,8 @@ def cut(losses: Mapping[str, Tensor], n_batches: int, weights: Mapping[str, Tens
     given = {task: _weight(task, loss, (weights or {}).get(task)) for task, loss in losses.items()}
     _refuse_unknown(weights, losses)
     if scalars:
-        return _one_batch(losses)
-    return _deal(losses, given, n_batches)
+        return _one_batch(losses, ranks)
+    return _deal(losses, given, n_batches, ranks)
 
 
 def _check_loss(task: str, loss: Tensor) -> None:
@@ -105,31 +113,35 @@ def _refuse_unknown(weights: Mapping[str, Tensor] | None, losses: Mapping[str, T
         raise ConfigError(f"weights names task '{unknown[0]}', which has no loss. Tasks: {', '.join(losses)}.")
 
 
-def _one_batch(losses: Mapping[str, Tensor]) -> Slices:
+def _one_batch(losses: Mapping[str, Tensor], ranks: Ranks) -> Slices:
+    n_ranks = len(ranks.gather(None))
     zero = tuple(torch.zeros((), dtype=torch.long, device=loss.device) for loss in losses.values())
-    one = tuple(torch.ones((), dtype=loss.dtype, device=loss.device) for loss in losses.values())
-    return Slices(tuple(losses), tuple(losses.values()), zero, one, np.zeros((len(losses), 1), dtype=np.int64))
+    share = tuple(torch.full_like(loss, 1 / n_ranks, requires_grad=False) for loss in losses.values())
+    return Slices(tuple(losses), tuple(losses.values()), zero, share, np.zeros((len(losses), 1), dtype=np.int64))
 
 
-def _deal(losses: Mapping[str, Tensor], weights: Mapping[str, Tensor], n_batches: int) -> Slices:
-    for task, loss in losses.items():
-        if len(loss) < n_batches:
-            raise ConfigError(
-                f"Task '{task}' has {len(loss)} samples, too few for {n_batches} mini-batches. "
-                f"Use a larger batch, or n_batches={max(len(loss), 1)}."
-            )
-    counted = {task: (weight > 0).cpu().numpy() for task, weight in weights.items()}
+def _deal(losses: Mapping[str, Tensor], weights: Mapping[str, Tensor], n_batches: int, ranks: Ranks) -> Slices:
+    """Deal the samples of all processes, in the order of ranks, and keep this process's share."""
+    everyone = ranks.gather({task: weight.double().cpu().numpy() for task, weight in weights.items()})
+    whole = {task: np.concatenate([given[task] for given in everyone]) for task in losses}
     index, coefficients, samples = [], [], []
     for task, loss in losses.items():
-        together = np.stack([mask for mask in counted.values() if len(mask) == len(loss)])
-        dealt = np.where(counted[task], dealt_in_turn(together, n_batches), -1)
-        count = np.bincount(dealt[dealt >= 0], minlength=n_batches)
-        batch = torch.from_numpy(dealt).to(loss.device)
-        total = torch.zeros(n_batches, dtype=loss.dtype, device=loss.device)
-        total.index_add_(0, batch.clamp(min=0), weights[task])  # samples that do not count have weight 0
-        index.append(batch)
-        coefficients.append(weights[task] / total[batch.clamp(min=0)].where(batch >= 0, torch.ones_like(weights[task])))
-        samples.append(count)
+        weight = whole[task]
+        if len(weight) < n_batches:
+            raise ConfigError(
+                f"Task '{task}' has {len(weight)} samples, too few for {n_batches} mini-batches. "
+                f"Use a larger batch, or n_batches={max(len(weight), 1)}."
+            )
+        together = np.stack([other > 0 for other in whole.values() if len(other) == len(weight)])
+        dealt = np.where(weight > 0, dealt_in_turn(together, n_batches), -1)
+        counted = dealt[dealt >= 0]
+        total = np.bincount(counted, weight[dealt >= 0], minlength=n_batches)
+        share = np.divide(weight, total[dealt], out=np.zeros_like(weight), where=dealt >= 0)
+        begin = sum(len(given[task]) for given in everyone[: ranks.rank])
+        own = slice(begin, begin + len(loss))
+        index.append(torch.from_numpy(dealt[own]).to(loss.device))
+        coefficients.append(torch.from_numpy(share[own]).to(loss.device, loss.dtype))
+        samples.append(np.bincount(counted, minlength=n_batches))
     return Slices(tuple(losses), tuple(losses.values()), tuple(index), tuple(coefficients), np.stack(samples))
 
 
