@@ -9,6 +9,7 @@ Nothing here imports torch before a recipe is trained.
 from __future__ import annotations
 
 from workbench.core import ConfigError
+from workbench.demos.faults import FAULTS as CASES
 from workbench.demos.recipe import Job, Recipe, Stopped, Variant, train
 
 __all__ = ["RECIPES", "Job", "Recipe", "Stopped", "Variant", "find_recipe", "train"]
@@ -38,7 +39,8 @@ DIGIT_DOMAINS = Recipe(
     about=(
         "The digits 0 to 9 in six domains: MNIST, UCI digits, and MNIST inverted, rotated by 40 degrees, blurred, and "
         "blended over photographs. Each run leaves one domain out of training and minimises the plain risk on the "
-        "other five. Recorded: embeddings of all six domains from the initialisation on, GSNR per domain, predictions."
+        "other five. Recorded: embeddings of all domains from the initialisation on, GSNR and gradients per domain, "
+        "predictions."
     ),
     variants=(
         Variant("without-photographs", "trained without the digits over photographs", steps=500),
@@ -53,15 +55,16 @@ SCENES_TWO_DATASETS = Recipe(
     question="Two datasets of road scenes name things differently: do their labels fight in one net?",
     about=(
         "Drawn road scenes as two datasets: 'avenue' knows rider and vehicle and folds lane marking into road and "
-        "sidewalk into background; 'boulevard' tells them all apart. One segmentation net is trained on both with "
-        "labels merged by name, and scored on a third, unseen style in both label spaces. Recorded: task gradients by "
-        "layer and by label, label counts, classifier rows, mean cosines, embeddings."
+        "sidewalk into background; 'boulevard' tells them all apart. One segmentation net is trained on both, with "
+        "labels merged by name or not at all, and scored on a third, unseen style in both label spaces. Recorded: task "
+        "gradients by layer and by label, label counts, classifier rows, mean cosines, embeddings."
     ),
     variants=(
         Variant("cross-entropy", "cross-entropy over the union of both label lists", steps=1200),
         Variant("foreign-as-negatives", "one binary loss per label; the other dataset's are negatives", steps=1200),
         Variant("per-class-bce", "one binary loss per label; silent about the other dataset's labels", steps=1200),
         Variant("class-relational", "as per-class-bce, plus labels found to be related after step 800", steps=1200),
+        Variant("own-heads", "nothing merged: each dataset has its own outputs on the shared trunk", steps=1200),
     ),
     module="workbench.demos.recipes.scenes_two_datasets",
 )
@@ -78,8 +81,32 @@ DIGIT_BIASES = Recipe(
     module="workbench.demos.recipes.digit_biases",
 )
 
+FAULTS = Recipe(
+    name="faults",
+    question="Something may be wrong with this training: what?",
+    about=(
+        "Seven trainings of one small net on three tasks: name a digit, say whether it is odd, say whether it is five "
+        "or above. The digits come from two sorting offices, were written down by four annotators and lie on paper of "
+        "four colours. In each case one thing was done wrong, in one case nothing; run.json says which, under planted."
+    ),
+    variants=tuple(Variant(case, "find out what is wrong", steps=300) for case in CASES),
+    module="workbench.demos.recipes.faults",
+)
+
+NULL = Recipe(
+    name="null",
+    question="Nothing is wrong here: does any lens cry wolf?",
+    about=(
+        "One net reads digits from two sorting offices that differ in name only, as two tasks, two domains and two "
+        "datasets with one label space; annotators and paper are random. Everything is recorded. Whatever a lens calls "
+        "a problem here is a false alarm."
+    ),
+    variants=(Variant("identical", "two tasks, domains and datasets that are the same", steps=300),),
+    module="workbench.demos.recipes.null",
+)
+
 #: Every recipe, in the order of lists.
-RECIPES: tuple[Recipe, ...] = (DIGIT_PAIRS, DIGIT_DOMAINS, DIGIT_BIASES, SCENES_TWO_DATASETS)
+RECIPES: tuple[Recipe, ...] = (DIGIT_PAIRS, DIGIT_DOMAINS, DIGIT_BIASES, SCENES_TWO_DATASETS, FAULTS, NULL)
 
 
 def find_recipe(name: str) -> Recipe:

@@ -28,6 +28,7 @@ class NetSpec:
         width: Channels of the first convolution; the others have twice as many.
         features: Width of the trunk's output.
         heads: Task -> number of classes. 0 makes a head that rebuilds the picture.
+        slope: Of the activations below 0: 0 is ReLU; above 0 (leaky) no unit can die.
     """
 
     heads: Mapping[str, int]
@@ -35,6 +36,7 @@ class NetSpec:
     size: tuple[int, int] = (28, 28)
     width: int = 16
     features: int = 48
+    slope: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.heads:
@@ -47,11 +49,12 @@ class Trunk(nn.Module):
     def __init__(self, spec: NetSpec) -> None:
         super().__init__()
         narrow, wide = spec.width, 2 * spec.width
-        self.conv1 = _block(spec.channels, narrow)
-        self.conv2 = _block(narrow, wide)
-        self.conv3 = _block(wide, wide)
+        self.conv1 = _block(spec.channels, narrow, spec.slope)
+        self.conv2 = _block(narrow, wide, spec.slope)
+        self.conv3 = _block(wide, wide, spec.slope)
         height, width = (side // 8 for side in spec.size)
-        self.embed = nn.Sequential(nn.Flatten(), nn.Linear(wide * height * width, spec.features), nn.ReLU())
+        linear = nn.Linear(wide * height * width, spec.features)
+        self.embed = nn.Sequential(nn.Flatten(), linear, _activation(spec.slope))
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
         return self.embed(self.conv3(self.conv2(self.conv1(images))))
@@ -88,9 +91,13 @@ def load_net(checkpoint: Path) -> Net:
     return net.eval()
 
 
-def _block(inputs: int, outputs: int) -> nn.Sequential:
+def _block(inputs: int, outputs: int, slope: float) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, 3, padding=1)
-    return nn.Sequential(convolution, nn.GroupNorm(4, outputs), nn.ReLU(), nn.MaxPool2d(2))
+    return nn.Sequential(convolution, nn.GroupNorm(4, outputs), _activation(slope), nn.MaxPool2d(2))
+
+
+def _activation(slope: float) -> nn.Module:
+    return nn.LeakyReLU(slope) if slope else nn.ReLU()
 
 
 def _head(spec: NetSpec, classes: int) -> nn.Module:

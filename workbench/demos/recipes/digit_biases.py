@@ -40,7 +40,7 @@ def record(job: Job) -> None:
     with job.recorder(
         tasks=[Task(TASK, classes=tuple("0123456789"))],
         attributes=[Attribute(factor, levels=tuple(levels)) for factor, levels in TRAINING_SHARES.items()],
-        config=TRAINING.describe(training_shares=shares, planted=planted),
+        config=TRAINING.describe(n_train=len(train.labels), training_shares=shares, planted=planted),
         method="ERM",
     ) as rec:
         record_samples(rec, test)

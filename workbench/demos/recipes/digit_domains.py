@@ -23,7 +23,8 @@ TASK = "digit"
 HELD_OUT = {f"without-{name}": name for name in ("photographs", "inverted", "uci")}
 LAYERS = ("trunk.conv1", "trunk.conv3", "trunk.embed")
 TRAINING = Training(probes=(0, 50, 150, 300, 500), batch=75)
-N_TEST, N_PROBE = 120, 60
+MODULES = ("conv1", "conv2", "conv3", "embed")
+N_TEST, N_GSNR, N_PROBE, N_BATCHES = 120, 60, 192, 6
 
 
 def record(job: Job) -> None:
@@ -33,14 +34,16 @@ def record(job: Job) -> None:
     sources = [name for name in DOMAINS if name != held_out]
     net = Net(NetSpec({TASK: 10}, features=32))
     with job.recorder(
+        model=net,
         tasks=[Task(TASK, classes=tuple("0123456789"))],
         domains=[Domain(name, held_out=name == held_out) for name in DOMAINS],
         datasets=["mnist", "uci"],
-        config=TRAINING.describe(held_out=held_out, sources=sources, digits_per_domain_in_a_batch=15),
+        config=TRAINING.describe(held_out=held_out, n_train=sum(len(train[name]) for name in sources)),
         method="ERM",
     ) as rec:
         record_samples(rec, test)
-        everything, probed = _joined(test), {name: _drawn(digits, N_PROBE, rng) for name, digits in test.items()}
+        everything, some = _joined(test), {name: _drawn(digits, N_GSNR, rng) for name, digits in test.items()}
+        probed = {name: _drawn(train[name], N_PROBE, rng) for name in sources}
 
         def draw(n: int) -> Digits:
             return _joined({name: _drawn(train[name], n // len(sources), rng) for name in sources})
@@ -49,7 +52,10 @@ def record(job: Job) -> None:
             answer(rec, step, net, test, held_out)
             ids = np.arange(len(everything))
             rec.embeddings(step, net, as_pictures(everything.images), sample=ids, layers=LAYERS)
-            record_gsnr(rec, step, net, probed)
+            record_gsnr(rec, step, net, some)
+            # Each source plays a task: do the domains pull the trunk in one direction?
+            losses = {name: loss_of(net, digits) for name, digits in probed.items()}
+            rec.task_gradients(step, losses, net.trunk, n_batches=N_BATCHES, modules=MODULES)
 
         fit(job, rec, net, TRAINING, draw, lambda digits: {TASK: loss_of(net, digits)}, probe)
         save_net(rec, job.variant.steps, net)
@@ -84,14 +90,14 @@ def answer(rec: RunWriter, step: int, net: Net, test: Mapping[str, Digits], held
     rec.update(summary={"accuracy/seen domains": float(np.mean(seen)), "accuracy/held-out domain": unseen})
 
 
-def record_gsnr(rec: Recorder, step: int, net: Net, probed: Mapping[str, Digits]) -> None:
+def record_gsnr(rec: Recorder, step: int, net: Net, some: Mapping[str, Digits]) -> None:
     """GSNR of all test digits together and of each domain alone: test digits, so that nothing is memorised."""
 
     def loss(images: Tensor, targets: Mapping[str, Tensor]) -> Float[Tensor, " B"]:
         return cross_entropy(net(images)[TASK], targets[TASK], reduction="none")
 
     batches, names = [], []
-    for name, digits in probed.items():
+    for name, digits in some.items():
         parts = list(batches_of(as_pictures(digits.images), {TASK: digits.labels}, size=20))
         batches += parts
         names += [name] * len(parts)
