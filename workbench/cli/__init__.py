@@ -11,6 +11,7 @@ from workbench.core import WorkbenchError
 #: Command -> the module that holds it, under the attribute `command`.
 COMMANDS = {
     "app": "workbench.cli.app",
+    "bench": "workbench.cli.bench",
     "checkpoints": "workbench.cli.checkpoints",
     "export": "workbench.cli.export",
     "import": "workbench.cli.import_log",

@@ -67,6 +67,12 @@ class ForeignRun(Run):
                 self._info = self._read_info()
                 self._read_problems = _load_problems(target)
 
+    def forget(self) -> None:
+        """Throw the conversion away; the next look at the run reads the log again."""
+        with self._lock:
+            shutil.rmtree(self._home, ignore_errors=True)
+            self._looked = 0.0
+
     @property
     def problems(self) -> list[Problem]:
         """What could not be read in the log, and in its converted tables."""
