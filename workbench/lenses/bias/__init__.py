@@ -14,14 +14,19 @@ only − value with the second only + value with neither. Below 0 the pair hurts
 is taken on the scale of the metric, so a pair that meets the floor of 0 % or the ceiling of 100 % can look better or
 worse than it is.
 
+**Why.** The gap between samples at the worst level of every factor and samples at none of them is shared out by Shapley
+values: the mean over all orders of what removing one factor changes. Subgroups are searched on one half of the samples
+and tested on the other, so that the search cannot flatter the test.
+
 **When it misleads.** The worst of many small groups always looks bad: even when all groups are alike, the gap between
 the best and the worst of 8 groups of 50 samples with accuracy 80 % exceeds 24 points in 5 % of cases. The grey band
 shows how far chance alone goes. A factor that occurs together with another one borrows its gap: compare the pair.
 Accuracy on samples that were trained on hides gaps; a held-out split is used when there is one.
 
 Sources: Wilson 1927; Fisher 1935; Benjamini and Hochberg 1995; Newcombe 1998 (difference from the rest); Price and
-Bonett 2004 (joint effects). The thresholds of the verdicts (10 points: problem; 2 points: too small to act on) are our
-choice.
+Bonett 2004 (joint effects); Shapley 1953; Hardt et al. 2016 (equalised odds); Tian et al. 2024 (equity-scaled
+accuracy); Chung et al. 2019 and Sagadeeva and Boehm 2021 (subgroup search). The thresholds of the verdicts (10 points:
+problem; 2 points: too small to act on) are our choice.
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ from __future__ import annotations
 import pandas as pd
 
 from workbench.lenses.base import Lens, View
-from workbench.lenses.bias import figures, pair_figures
+from workbench.lenses.bias import depth_figures, figures, pair_figures
 from workbench.lenses.bias.statistics import Bias, statistics
 from workbench.lenses.bias.verdicts import verdicts
 
@@ -41,7 +46,10 @@ def tables(stats: Bias) -> dict[str, pd.DataFrame]:
         "Gap of each factor against chance": stats.spread,
         "Joint effects of two factors": stats.interactions,
         "Over training": stats.history,
-    }
+        "Worst subgroups": stats.slices.found,
+        "Metrics of each level": stats.metrics,
+        "Fairness measures": stats.differences,
+    } | ({"Shares of the gap": stats.attribution.parts} if stats.attribution else {})
 
 
 LENS = Lens(
@@ -86,6 +94,34 @@ LENS = Lens(
             figures.training,
             "Each line is a group over the recorded steps. Decide when the gap opens and whether longer training "
             "closes it.",
+        ),
+        View(
+            "attribution",
+            "What explains the gap",
+            depth_figures.attribution,
+            "From samples at the worst level of every factor to samples at none of them: each bar is a factor's "
+            "average share (Shapley value). Decide which factor to mend first.",
+        ),
+        View(
+            "slices",
+            "Worst subgroups",
+            depth_figures.slices,
+            "Subgroups searched on one half of the samples; the filled dot is the other half, which the search never "
+            "saw. Decide which subgroup to collect data for.",
+        ),
+        View(
+            "metrics",
+            "Further metrics",
+            depth_figures.metrics,
+            "One metric of every level; for the calibration error the bar shows what a calibrated model with as many "
+            "samples would have. Decide whether accuracy hides something.",
+        ),
+        View(
+            "fairness",
+            "Fairness measures",
+            depth_figures.differences,
+            "Differences between the levels of each factor, with bootstrap intervals. Decide whether a required "
+            "criterion is met.",
         ),
     ),
     tables=tables,

@@ -61,6 +61,7 @@ class Cube:
     Attributes:
         codes: Level of every factor in every cell.
         n: Samples. total: sum of the value (for accuracy: right answers). squares: sum of its square.
+        half: 0 or 1, a hash of the sample's number: each half is a random half of the samples.
     """
 
     factors: tuple[Factor, ...]
@@ -68,6 +69,12 @@ class Cube:
     n: Float[np.ndarray, " M"]
     total: Float[np.ndarray, " M"]
     squares: Float[np.ndarray, " M"]
+    half: Int[np.ndarray, " M"]
+
+    def part(self, half: int) -> Cube:
+        """The cells of one half of the samples."""
+        at = self.half == half
+        return Cube(self.factors, self.codes[at], self.n[at], self.total[at], self.squares[at], self.half[at])
 
     def margin(self, axes: Sequence[int]) -> Margin:
         """The groups formed by the factors at these positions, summed over all others."""
@@ -275,27 +282,29 @@ def count_cells(selection: Selection, factors: Sequence[Factor], value: str) -> 
     Args:
         value: SQL expression of the per-sample value over ``p`` (predictions) and ``s`` (samples); NULL is left out.
     """
-    keys = [_key(selection, factor) for factor in factors]
+    keys = [level_key(selection, factor) for factor in factors]
     columns = "".join(f", {key} AS k{i}" for i, key in enumerate(keys))
     groups = "".join(f", k{i}" for i in range(len(keys)))
     texts = "".join(f", CAST(k{i} AS VARCHAR) AS k{i}" for i in range(len(keys)))
+    columns = f"p.step AS step, CAST(hash(sample) % 2 AS INTEGER) AS half{columns}, {value} AS v"
     counted = (
-        f"SELECT step{groups}, count(v) AS n, sum(v) AS total, sum(v * v) AS squares FROM "
-        f"({selection.joined(f'p.step AS step{columns}, {value} AS v')}) GROUP BY step{groups} HAVING count(v) > 0"
+        f"SELECT step, half{groups}, count(v) AS n, sum(v) AS total, sum(v * v) AS squares FROM "
+        f"({selection.joined(columns)}) GROUP BY step, half{groups} HAVING count(v) > 0"
     )
-    frame = selection.query(f"SELECT step{texts}, n, total, squares FROM ({counted})")
+    frame = selection.query(f"SELECT step, half{texts}, n, total, squares FROM ({counted})")
     codes = np.zeros((len(frame), len(factors)), dtype=np.int64)
     for i, factor in enumerate(factors):
-        codes[:, i] = _codes(frame[f"k{i}"], factor)
-    sums = [frame[name].to_numpy(dtype=float) for name in ("n", "total", "squares")]
-    steps = frame["step"].to_numpy()
-    return {
-        int(step): Cube(tuple(factors), codes[steps == step], *(column[steps == step] for column in sums))
-        for step in np.unique(steps)
-    }
+        codes[:, i] = level_codes(frame[f"k{i}"], factor)
+    n, total, squares = (frame[name].to_numpy(dtype=float) for name in ("n", "total", "squares"))
+    steps, half = frame["step"].to_numpy(), frame["half"].to_numpy(dtype=np.int64)
+    cubes = {}
+    for step in np.unique(steps):
+        at = steps == step
+        cubes[int(step)] = Cube(tuple(factors), codes[at], n[at], total[at], squares[at], half[at])
+    return cubes
 
 
-def _key(selection: Selection, factor: Factor) -> str:
+def level_key(selection: Selection, factor: Factor) -> str:
     """SQL expression of a factor's level: the number of its bin, or its value as it is stored."""
     name, missing = f"s.{quoted(factor.column)}", selection.missing(factor.column)
     if not factor.edges:
@@ -308,7 +317,7 @@ def _key(selection: Selection, factor: Factor) -> str:
     return f"CASE WHEN {missing} THEN NULL {cases} ELSE {len(factor.edges)} END"
 
 
-def _codes(texts: pd.Series, factor: Factor) -> Int[np.ndarray, " M"]:
+def level_codes(texts: pd.Series, factor: Factor) -> Int[np.ndarray, " M"]:
     """Positions in the factor's levels of keys as text."""
     stored = factor.stored or tuple(str(i) for i in range(len(factor.edges) + 1))
     position = {level: i for i, level in enumerate(stored)}

@@ -70,11 +70,12 @@ def overall_line(figure: go.Figure, stats: Bias) -> None:
 
 
 def rows_layout(
-    figure: go.Figure, stats: Bias, labels: list[str], title: str, row_height: int = ROW_HEIGHT
+    figure: go.Figure, labels: list[str], title: str, xaxis: dict[str, Any], row_height: int = ROW_HEIGHT
 ) -> go.Figure:
+    """One row a label from the top, a legend below, room for the title."""
     return figure.update_layout(
         title=title,
-        xaxis={"title": metric_name(stats), "zeroline": False} | percent_ticks(stats),
+        xaxis={"zeroline": False} | xaxis,
         yaxis={
             "categoryorder": "array",
             "categoryarray": labels,
@@ -89,12 +90,17 @@ def rows_layout(
     )
 
 
+def metric_axis(stats: Bias) -> dict[str, Any]:
+    """Title and ticks of an axis that shows the metric."""
+    return {"title": metric_name(stats)} | percent_ticks(stats.proportion)
+
+
 def metric_name(stats: Bias) -> str:
     return "accuracy" if stats.proportion else "mean loss"
 
 
-def percent_ticks(stats: Bias) -> dict[str, Any]:
-    return {"tickformat": ".0%"} if stats.proportion else {}
+def percent_ticks(proportion: bool) -> dict[str, Any]:
+    return {"tickformat": ".0%"} if proportion else {}
 
 
 def empty(reason: str) -> go.Figure:

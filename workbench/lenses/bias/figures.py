@@ -11,9 +11,9 @@ from workbench.lenses.bias.drawing import (
     STATES,
     dots,
     empty,
+    metric_axis,
     metric_name,
     overall_line,
-    percent_ticks,
     rows_layout,
 )
 from workbench.lenses.bias.statistics import Bias
@@ -47,7 +47,7 @@ def groups(stats: Bias, order: int = 1, factor: str | None = None, limit: int = 
     overall_line(figure, stats)
     more = f" · {hidden} more in the table" if hidden else ""
     kinds = {1: "one factor", 2: "two factors", 3: "three factors"}[order]
-    return rows_layout(figure, stats, labels, f"Groups of {kinds}, most harmed first{more}")
+    return rows_layout(figure, labels, f"Groups of {kinds}, most harmed first{more}", metric_axis(stats))
 
 
 def _state(stats: Bias, row: pd.Series) -> str:
@@ -108,7 +108,9 @@ def factors(stats: Bias) -> go.Figure:
             )
         )
     overall_line(figure, stats)
-    figure = rows_layout(figure, stats, labels, "Best and worst level of each factor against chance", row_height=46)
+    figure = rows_layout(
+        figure, labels, "Best and worst level of each factor against chance", metric_axis(stats), row_height=46
+    )
     span = [rows[["worst_value", "best_value"]].min().min(), rows[["worst_value", "best_value"]].max().max()]
     pad = 0.22 * max(span[1] - span[0], float(2 * half.max()))
     return figure.update_xaxes(
@@ -139,7 +141,7 @@ def training(stats: Bias, factor: str | None = None) -> go.Figure:
     return figure.update_layout(
         title=f"{metric_name(stats).capitalize()} over training by {factor}" if factor else "Over training",
         xaxis_title="step",
-        yaxis={"title": metric_name(stats)} | percent_ticks(stats),
+        yaxis=metric_axis(stats),
         height=460,
         legend={"title": ""},
         hovermode="x unified",

@@ -10,6 +10,7 @@ from workbench.core import ConfigError
 from workbench.lenses.bias.drawing import (
     dots,
     empty,
+    metric_axis,
     metric_name,
     percent_ticks,
     rows_layout,
@@ -58,7 +59,7 @@ def pairs(stats: Bias, row: str | None = None, column: str | None = None) -> go.
         xgap=3,
         ygap=3,
         hovertemplate=f"{row} = %{{y}}<br>{column} = %{{x}}<br>%{{text}}<extra></extra>",
-        colorbar={"title": {"text": metric_name(stats), "side": "right"}} | percent_ticks(stats),
+        colorbar={"title": {"text": metric_name(stats), "side": "right"}} | percent_ticks(stats.proportion),
     )
     figure = go.Figure(heat)
     for i, j in zip(*np.where((n > 0) & (n < stats.min_support)), strict=True):
@@ -155,7 +156,9 @@ def interaction(stats: Bias, row: str | None = None, column: str | None = None, 
             trace.y = [labels[i] for i in at]
             trace.customdata = [_pair_hover(stats, rows.iloc[i]) for i in at]
             figure.add_trace(trace)
-    return rows_layout(figure, stats, labels, "Do two factors together cost more than the sum of their parts?")
+    return rows_layout(
+        figure, labels, "Do two factors together cost more than the sum of their parts?", metric_axis(stats)
+    )
 
 
 def _pair_hover(stats: Bias, pair: pd.Series) -> str:

@@ -24,6 +24,9 @@ from workbench.lenses.bias.cube import (
     select,
 )
 from workbench.lenses.bias.groups import corrected, group_table, history_table, interaction_table, spread_table
+from workbench.lenses.bias.metrics import MAX_ROWS, confusions, difference_table, metric_table
+from workbench.lenses.bias.shapley import Attribution, attribute
+from workbench.lenses.bias.slices import Slices, find_slices
 from workbench.lenses.bias.uncertainty import mean_interval
 
 #: A group of fewer samples is shown hollow and not tested.
@@ -49,7 +52,12 @@ class Bias:
             extra = value − expected with limits, p, q, and ``lowest``: worse than one of the two alone and neither.
         history: value and limits of the groups of one factor at every recorded step.
         n_tests: Tests that share the correction behind ``q`` of groups of one or two factors and of interactions.
-        cube: The counts everything comes from.
+        slices: The worst describable subgroups, searched on one half of the samples and confirmed on the other.
+        attribution: The gap between the worst and the best case, shared out among the factors; None without factors.
+        metrics: One row a level: balanced accuracy, precision, false positive rate, calibration error, Brier score.
+        differences: One row a factor and measure: equalised odds, demographic parity, equity-scaled accuracy and more.
+            Both are empty for tasks without classes and, unless asked for, beyond 2 million predictions.
+        cube: The counts everything but the last two comes from.
     """
 
     task: str
@@ -72,6 +80,10 @@ class Bias:
     n_tests: int
     min_support: int
     notes: tuple[str, ...]
+    slices: Slices
+    attribution: Attribution | None
+    metrics: pd.DataFrame
+    differences: pd.DataFrame
     cube: Cube
 
     @property
@@ -93,6 +105,7 @@ def statistics(
     metric: Metric | None = None,
     bins: int = 4,
     min_support: int = MIN_SUPPORT,
+    details: bool | None = None,
     seed: int = 0,
 ) -> Bias:
     """Compute the bias statistics of one task at one step.
@@ -106,7 +119,8 @@ def statistics(
         metric: ``accuracy`` where the task has class predictions and targets by default, else ``loss``.
         bins: Number of equally filled bins for a continuous attribute.
         min_support: Groups of fewer samples are not tested.
-        seed: Of the simulated null bands.
+        details: Whether to count classes and confidences per level; by default up to 2 million predictions.
+        seed: Of simulations and bootstraps.
 
     Raises:
         MissingTable: the run has no predictions or samples.
@@ -121,13 +135,11 @@ def statistics(
     if task not in tasks:
         raise ConfigError(f"Run '{run.name}' has no predictions of a task '{task}'. It has: {', '.join(tasks)}.")
     selection = select(run, task, None)
-    splits = tuple(
-        selection.query(f"SELECT DISTINCT split FROM ({selection.joined('s.split')}) ORDER BY split")["split"]
-    )
+    splits = _predicted_splits(selection)
     selection = dataclasses.replace(selection, split=_split(run, split, splits))
     chosen_factors, notes = build_factors(selection, factors, bins)
     metric = _metric(selection, metric)
-    cubes = count_cells(selection, chosen_factors, _value(selection, metric))
+    cubes = count_cells(selection, chosen_factors, value_sql(selection, metric))
     if not cubes:
         raise WorkbenchError(
             f"Run '{run.name}' has no usable {metric} for task '{task}': no prediction belongs to a described sample, "
@@ -144,6 +156,11 @@ def statistics(
         group_table(cube, proportion, min_support), interaction_table(cube, proportion, min_support)
     )
     harm = -1 if proportion else 1
+    rng = np.random.default_rng(seed)
+    spread = spread_table(cube, proportion, min_support, rng)
+    if details is None:
+        details = whole.n[0] <= MAX_ROWS
+    metrics, differences = _details(selection, chosen_factors, step, rng) if proportion and details else _no_details()
     return Bias(
         task=task,
         step=step,
@@ -159,14 +176,31 @@ def statistics(
         low=low,
         high=high,
         groups=groups.sort_values("gap", ascending=harm < 0, ignore_index=True),
-        spread=spread_table(cube, proportion, min_support, np.random.default_rng(seed)),
+        spread=spread,
         interactions=interactions.sort_values("extra", ascending=harm < 0, ignore_index=True),
         history=history_table(cubes, proportion),
         n_tests=n_tests,
         min_support=min_support,
         notes=notes,
+        slices=find_slices(cube.part(0), cube.part(1), proportion),
+        attribution=attribute(cube, spread, proportion, rng),
+        metrics=metrics,
+        differences=differences,
         cube=cube,
     )
+
+
+def _details(
+    selection: Selection, factors: Sequence[Factor], step: int, rng: np.random.Generator
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Metrics of each level and differences between the levels of each factor."""
+    counts = [confusions(selection, factor, step)[0] for factor in factors]
+    value = value_sql(selection, "accuracy")
+    return metric_table(selection, factors, counts, step, value, rng), difference_table(factors, counts, rng)
+
+
+def _no_details() -> tuple[pd.DataFrame, pd.DataFrame]:
+    return pd.DataFrame(columns=["factor", "level", "n"]), pd.DataFrame(columns=["factor", "measure", "value"])
 
 
 def _predicted_tasks(run: Run) -> tuple[str, ...]:
@@ -174,6 +208,14 @@ def _predicted_tasks(run: Run) -> tuple[str, ...]:
     found = list(run.query("SELECT DISTINCT task FROM predictions ORDER BY task")["task"])
     declared = [name for name in run.task_names if name in found]
     return (*declared, *(name for name in found if name not in declared))
+
+
+def _predicted_splits(selection: Selection) -> tuple[str, ...]:
+    """Splits of the predicted samples; the join is saved where all samples lie in one split."""
+    found = selection.of_samples("DISTINCT s.split AS split")
+    if len(found) > 1:
+        found = selection.query(f"SELECT DISTINCT split FROM ({selection.joined('s.split')})")
+    return tuple(sorted(found["split"].dropna()))
 
 
 def _split(run: Run, split: str | None, splits: Sequence[str]) -> str | None:
@@ -208,7 +250,7 @@ def _metric(selection: Selection, metric: Metric | None) -> Metric:
     return metric or ("accuracy" if countable else "loss")
 
 
-def _value(selection: Selection, metric: Metric) -> str:
+def value_sql(selection: Selection, metric: Metric) -> str:
     """SQL of the per-sample value: 1 or 0 for right or wrong, or the loss; NULL where there is none."""
     if metric == "loss":
         return "CASE WHEN isfinite(p.loss) THEN p.loss END"

@@ -72,7 +72,7 @@ def _fisher_one(k: float, n: float, k_all: float, n_all: float) -> float:
         return 1.0
     z = (abs(k - n * share) - 0.5) / sd
     if z > 38 or sd > NORMAL_SD:  # beyond 38 standard deviations the probability is below the smallest double
-        return float(normal_p(np.maximum(z, 0.0)))
+        return float(normal_p(np.array([max(z, 0.0)]))[0])
     support = np.arange(max(0.0, n + k_all - n_all), min(n, k_all) + 1)
     log_p = _log_choose(k_all, support) + _log_choose(n_all - k_all, n - support) - _log_choose(n_all, np.array(n))
     observed = log_p[round(k - support[0])]
