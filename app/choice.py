@@ -32,16 +32,17 @@ class Choice:
 
 def folders() -> dict[str, Path]:
     """The folders the app was started on, by a short name; the sample runs last. Nothing outside them is ever read."""
-    found: dict[str, Path] = {}
-    for text in json.loads(os.environ.get(FOLDERS_VARIABLE, "[]")):
-        path = Path(text)
-        name = path.name or str(path)
-        found[name if name not in found else str(path)] = path
     try:
         samples = sample_runs()
     except RunFormatError:
-        return found
-    return found if samples in found.values() else found | {SAMPLES: samples}
+        samples = None
+    found: dict[str, Path] = {}
+    for text in json.loads(os.environ.get(FOLDERS_VARIABLE, "[]")):
+        path = Path(text)
+        if path != samples:
+            name = path.name or str(path)
+            found[name if name not in found else str(path)] = path
+    return found | {SAMPLES: samples} if samples is not None else found
 
 
 @st.cache_resource(ttl=5, max_entries=16, show_spinner=False)
@@ -75,17 +76,14 @@ def choose() -> Choice:
     places = folders()
     if not places:
         return Choice("", RunCollection(Path(__file__).parent), None, None, None, None)
-    names = list(places)
-    valid("folder", names, names[0])
-    folder = names[0]
-    if len(names) > 1:
-        folder = st.selectbox("Folder", names, key="folder", bind="query-params", filter_mode=None)
+    folder = next(iter(places))
+    if len(places) > 1:
+        folder = _picked("Folder", list(places), "folder")
     runs = collection(places[folder])
     keys = list(runs)
     if not keys:
         return Choice(folder, runs, None, None, None, None)
-    valid("run", keys, keys[0])
-    key = st.selectbox("Run", keys, key="run", bind="query-params", help="Type to filter.")
+    key = _picked("Run", keys, "run")
     others = [other for other in keys if other != key]
     valid("compare", others, None)
     other = st.selectbox(
@@ -98,6 +96,12 @@ def choose() -> Choice:
         help="A second run of the same folder, shown beside this one on the Compare page.",
     )
     return Choice(folder, runs, opened(runs[key]), key, opened(runs[other]) if other else None, other)
+
+
+def _picked(label: str, options: list[str], key: str) -> str:
+    """One of the options. The first is the default, and the address leaves it out."""
+    valid(key, options, options[0])
+    return str(st.selectbox(label, options, key=key, bind="query-params"))
 
 
 def look_at(run: str, compare: str | None = None, folder: str | None = None) -> None:

@@ -49,8 +49,10 @@ def switch(label: str, key: str, value: bool = False, hint: str | None = None) -
 
 
 def some_of(label: str, options: Sequence[str], default: Sequence[str], key: str, hint: str | None = None) -> list[str]:
-    """Several of many options; the default when none is left."""
+    """Several of some options; the default when none is left."""
     if key in st.session_state:
-        st.session_state[key] = [item for item in st.session_state[key] if item in options]
-    chosen = st.multiselect(label, options, default=list(default), key=key, bind="query-params", help=hint)
+        st.session_state[key] = [item for item in st.session_state[key] or [] if item in options]
+    chosen = st.pills(
+        label, options, selection_mode="multi", default=list(default), key=key, bind="query-params", help=hint
+    )
     return list(chosen) or list(default)

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 import parts
 from choice import chosen_run, current
 from readings import reading
 from widgets import one_of
-from workbench.core import Run, WorkbenchError
+from workbench.core import Run
 from workbench.lenses import LENSES, Lens
 from workbench.lenses.compare import differences, metrics, same_scales
 from workbench.lenses.links import first_verdict
 
 
-def verdicts(first: Run, second: Run) -> None:
-    """What each lens says first of either run."""
+def verdicts(first: Run, second: Run) -> list[Lens]:
+    """What each lens says first of either run. Returns the lenses that could read both."""
+    both = []
     for lens in LENSES:
-        st.markdown(f"**{lens.title}**")
-        for side, run in zip(st.columns(2), (first, second), strict=True):
-            verdict, _found = first_verdict(run, lens, reading)
+        question, *sides = st.columns([2, 5, 5])
+        question.markdown(f"**{lens.title}**")
+        read = []
+        for side, run in zip(sides, (first, second), strict=True):
+            verdict, found = first_verdict(run, lens, reading)
             side.markdown(f"{parts.mark(verdict.level)} {parts.prose(verdict.sentence)}")
+            read.append(found is not None)
+        if all(read):
+            both.append(lens)
+    return both
 
 
 def figures(first: Run, second: Run, lens: Lens) -> None:
     """The main figure of a lens for both runs, on the same scales."""
-    try:
-        a, b = reading(first, lens.slug), reading(second, lens.slug)
-    except WorkbenchError as error:
-        st.info(parts.prose(str(error).splitlines()[0]), icon=":material/info:")
-        return
+    a, b = reading(first, lens.slug), reading(second, lens.slug)
     drawn = same_scales(a.figure(), b.figure())
     for side, found, fig, place in zip(st.columns(2), (a, b), drawn, ("first", "second"), strict=True):
         with side:
@@ -37,34 +41,36 @@ def figures(first: Run, second: Run, lens: Lens) -> None:
             parts.chart(fig, f"{place} {lens.slug}", found.verdict.sentence, parts.MAIN_HEIGHT)
 
 
+def numbers(title: str, frame: pd.DataFrame, otherwise: str) -> None:
+    """A small table with its title, or a sentence where it is empty."""
+    st.subheader(title, anchor=False)
+    if len(frame):
+        height = min(35 * (len(frame) + 1) + 3, 300)
+        st.dataframe(frame, hide_index=True, alt=title, placeholder="", height=height)
+    else:
+        st.caption(otherwise)
+
+
 first, choice = chosen_run(), current()
-st.title("How do these two runs differ?", anchor=False)
+with st.container(horizontal=True):
+    st.title("How do these two runs differ?", anchor=False)
 if choice.other is None:
     st.info("Choose a second run under Compare with in the sidebar, or select two runs on the Runs page.")
     st.stop()
 second = choice.other
-names = {"first": str(choice.key), "second": str(choice.other_key)}
-st.caption(f"First: {parts.plain(names['first'])}. Second: {parts.plain(names['second'])}.")
+st.markdown(f"**First** {parts.plain(str(choice.key))}  \n**Second** {parts.plain(str(choice.other_key))}")
 
-left, right = st.columns([3, 2])
+left, right = st.columns(2)
 with left:
-    st.subheader("Options that differ", anchor=False)
-    differing = differences(first, second).rename(columns=names)
-    if len(differing):
-        st.dataframe(differing, hide_index=True, alt="Options that differ", height=min(36 * (len(differing) + 1), 300))
-    else:
-        st.caption("All recorded options are the same.")
+    numbers("Options that differ", differences(first, second), "All recorded options are the same.")
 with right:
-    st.subheader("Last logged values", anchor=False)
-    values = metrics(first, second).rename(columns=names)
-    if len(values):
-        st.dataframe(values, hide_index=True, alt="Last values of both runs", height=min(36 * (len(values) + 1), 300))
-    else:
-        st.caption("Neither run logged scalars.")
+    numbers("Last logged values", metrics(first, second), "Neither run logged scalars.")
 
-st.subheader("Verdict by verdict", anchor=False)
-verdicts(first, second)
+st.subheader("Verdict by verdict: first, second", anchor=False)
+both = {lens.slug: lens for lens in verdicts(first, second)}
 st.subheader("The same figure on the same scales", anchor=False)
-titles = {lens.slug: lens for lens in LENSES}
-slug = one_of("Lens", list(titles), "lens", name=lambda slug: parts.LENS_PAGES[slug][0])
-figures(first, second, titles[slug])
+if both:
+    slug = one_of("Lens", list(both), "lens", name=lambda slug: parts.LENS_PAGES[slug][0])
+    figures(first, second, both[slug])
+else:
+    st.caption("No lens could read both runs.")

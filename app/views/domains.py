@@ -24,7 +24,6 @@ with st.sidebar:
         name=str.upper,
         hint="UMAP is computed aside; PCA shows until it is there.",
     )
-    measure = one_of("Distance", list(MEASURES), "measure", name=lambda measure: MEASURES[measure].split(",")[0])
 with page.controls:
     at = step(stats.steps)
 
@@ -55,7 +54,8 @@ if event is not None and event.selection.points:
 
 
 def measured() -> Options:
-    return {"measure": measure}
+    names = {measure: MEASURES[measure].split(",")[0] for measure in MEASURES}
+    return {"measure": one_of("Distance", list(names), "measure", name=names.__getitem__)}
 
 
 page.further(

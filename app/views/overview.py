@@ -9,6 +9,7 @@ import parts
 from choice import address, chosen_run
 from frame import heading
 from readings import reading, scalars
+from widgets import some_of
 from workbench.core import MissingTable, Run
 from workbench.lenses import LENSES, LEVELS, Lens, Reading, Verdict
 from workbench.lenses.links import figure_of, first_verdict
@@ -38,7 +39,8 @@ def cards(run: Run) -> None:
     slots = st.container()
     with st.spinner("Reading the run…", show_time=True):
         found = [(lens, *first_verdict(run, lens, reading)) for lens in LENSES]
-    found.sort(key=lambda item: LEVELS.index(item[1].level))
+    # Worst first; what was not recorded comes last, for there is nothing to see of it.
+    found.sort(key=lambda item: (item[2] is None, LEVELS.index(item[1].level)))
     with slots:
         for start in range(0, len(found), 3):
             for column, item in zip(st.columns(3), found[start : start + 3], strict=False):
@@ -50,26 +52,21 @@ def cards(run: Run) -> None:
 def curves(run: Run) -> None:
     """Losses and accuracies over steps."""
     try:
-        tags = tuple(scalars(run).tags["tag"])
+        tags = scalars(run).tags
     except MissingTable as error:
         st.info(parts.prose(str(error).splitlines()[0]), icon=":material/show_chart:")
         return
+    panels = list(dict.fromkeys(tags["group"]))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         smoothing = st.slider(
-            "Smoothing",
-            0.0,
-            0.99,
-            0.0,
-            0.01,
-            key="smoothing",
-            bind="query-params",
-            width=220,
+            "Smoothing", 0.0, 0.99, 0.0, 0.01, key="smoothing", bind="query-params", width=220,
             help="Weight of the past in an exponential moving average.",
-        )
+        )  # fmt: skip
         log = st.toggle("Log scale", key="log", bind="query-params")
-        chosen = st.multiselect("Show", tags, key="tags", bind="query-params", placeholder="all", width="stretch")
-    stats = scalars(run, tuple(chosen) or None, smoothing)
-    parts.chart(figure(stats, log=log, names=run.task_names), "curves", f"Course of {main_tag(run, tags)} and others")
+        shown = some_of("Show only", panels, [], "panels") or panels
+    stats = scalars(run, tuple(tags.loc[tags["group"].isin(shown), "tag"]), smoothing)
+    said = f"Course of {main_tag(run, list(stats.tags['tag']))} and others over steps"
+    parts.chart(figure(stats, log=log, names=run.task_names), "curves", said)
     if stats.reduced:
         st.caption(
             "Lines are means over buckets of steps; bands reach from the smallest to the largest value of a bucket."

@@ -10,7 +10,7 @@ from choice import SAMPLES, current, look_at, look_later
 from readings import board, reading_in_background
 from widgets import one_of
 from workbench.lenses import LENSES, LEVELS, MARKS
-from workbench.lenses.board import frame, matching
+from workbench.lenses.board import frame, group_question, matching
 
 STATES = ("live", "done", "failed", "stopped")
 
@@ -20,25 +20,26 @@ def columns(grouped: bool, opener: str) -> dict[str, object]:
     marks = [f"{MARKS[level]} {level}" for level in LEVELS]
     colours = [parts.BADGES[level] for level in LEVELS]
     shown: dict[str, object] = {
-        "run": st.column_config.TextColumn("Run", width=215),
+        "run": st.column_config.TextColumn("Run", width=150 if grouped else 215),
         "open": st.column_config.ButtonColumn("", width=66, type="tertiary", on_click=open_clicked, key=opener),
     }
     for lens in LENSES:
         shown[lens.slug] = st.column_config.MultiselectColumn(
-            parts.LENS_PAGES[lens.slug][0], options=marks, color=colours, width=104, help=lens.title
+            parts.LENS_PAGES[lens.slug][0], options=marks, color=colours, width=98, help=lens.title
         )
-    return shown | {
-        "course": st.column_config.LineChartColumn(
-            "Main metric", width=110, help="The course of the first summary value, an accuracy, or a loss."
-        ),
+    about = {"question": st.column_config.TextColumn("What it asks", width=260 if grouped else 420)}
+    course = st.column_config.LineChartColumn(
+        "Main metric", width=100, help="The course of the first summary value, an accuracy, or a loss."
+    )
+    rest = {
         "step": st.column_config.NumberColumn("Step", width=60, format="%d"),
         "state": st.column_config.TextColumn("State", width=64),
         "age": st.column_config.TextColumn("Changed", width=72, help="How long ago the run was last written to."),
         "method": st.column_config.TextColumn("Method", width=130),
         "seed": st.column_config.NumberColumn("Seed", width=50, format="%d"),
-        "recipe": None if grouped else st.column_config.TextColumn("Recipe", width=120),
-        "question": None if grouped else st.column_config.TextColumn("Question", width=420),
+        "recipe": st.column_config.TextColumn("Recipe", width=120),
     }
+    return shown | {"course": course} | (about | rest if grouped else rest | about)
 
 
 def open_clicked() -> None:
@@ -53,6 +54,8 @@ def open_clicked() -> None:
 def table(runs: pd.DataFrame, key: str, grouped: bool) -> list[str]:
     """One table of runs; the keys of the selected ones."""
     drawn = runs.assign(age=[parts.age(seconds) for seconds in runs["age"]], open="Open")
+    if grouped:
+        drawn["run"] = [key.rpartition("/")[2] for key in runs["run"]]
     for lens in LENSES:
         drawn[lens.slug] = [[f"{MARKS[level]} {level}"] if level else [] for level in runs[lens.slug]]
     shown = columns(grouped, f"{key} open")
@@ -86,12 +89,15 @@ def comparison(selected: list[str], waiting: bool) -> None:
 choice = current()
 with st.container(horizontal=True, vertical_alignment="center"):
     st.title("What went wrong in these runs?", anchor=False, width="stretch")
-    st.caption(f"{len(choice.runs)} runs in {parts.plain(str(choice.runs.folder))}", width="content")
+    some = "1 run" if len(choice.runs) == 1 else f"{len(choice.runs)} runs"
+    st.caption(f"{some} in {parts.plain(str(choice.runs.folder))}", width="content")
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     text = st.text_input("Filter", key="filter", bind="query-params", placeholder="name, question, method…", width=320)
     states = st.pills("State", STATES, selection_mode="multi", key="state", bind="query-params")
-    arrange = one_of("Arrange", ["question", "list"] if choice.folder == SAMPLES else ["list", "question"], "arrange")
+    arrange = one_of(
+        "Arrange", ["by question", "as a list"] if choice.folder == SAMPLES else ["as a list", "by question"], "arrange"
+    )
 
 
 @st.fragment(run_every=2 if st.session_state.get("verdicts due") else None)
@@ -105,10 +111,10 @@ def listing() -> None:
     st.session_state["runs shown"] = {}
     bar = st.container()
     selected: list[str] = []
-    if arrange == "question":
-        for number, (question, members) in enumerate(found.groupby(found["question"].fillna(""), sort=False)):
-            st.markdown(f"**{parts.plain(question or 'Other runs')}**")
-            selected += table(members, f"runs {number}", grouped=True)
+    if arrange == "by question":
+        for group, members in found.groupby(found["run"].map(lambda key: key.rpartition("/")[0]), sort=False):
+            st.markdown(f"**{parts.plain(group or 'Runs')}** {parts.plain(group_question(members['question']))}")
+            selected += table(members, f"runs {group}", grouped=True)
     elif len(found):
         selected = table(found, "runs", grouped=False)
     if not len(found):

@@ -16,11 +16,11 @@ def test_a_live_run_is_marked_and_shows_what_arrives(open_app: Callable[..., App
         app = open_app(tmp_path / "runs").switch_page("views/overview.py").run()
         assert not app.exception
         assert any("recording" in element.value for element in app.markdown)
-        assert app.multiselect(key="tags").options == ["loss/left"]
+        assert app.pills(key="panels").options == ["loss"]
         app.toggle(key="log").set_value(True).run()
-        writer.scalars(1, {"loss/right": 1.0})
+        writer.scalars(1, {"accuracy/left": 1.0})
         app.run()
-        assert app.multiselect(key="tags").options == ["loss/left", "loss/right"]
+        assert app.pills(key="panels").options == ["accuracy", "loss"]
         assert app.toggle(key="log").value is True
     app.run()
     assert not any("recording" in element.value for element in app.markdown)

@@ -159,6 +159,12 @@ def matching(rows: pd.DataFrame, text: str = "", states: Sequence[str] = ()) -> 
     return rows[pd.Series(hit, index=rows.index, dtype=bool) & (rows["state"].isin(states) if states else True)]
 
 
+def group_question(questions: pd.Series) -> str:
+    """The question that a group of runs answers: the most frequent one, the first of those."""
+    asked = [question for question in questions if isinstance(question, str) and question]
+    return max(asked, key=asked.count) if asked else ""
+
+
 @cache
 def lens_version() -> str:
     """Changes whenever the code of the lenses or of the reader does."""
