@@ -70,6 +70,11 @@ class Recorder(RunWriter):
         """Whether to record at this step, by the chosen cadence. The other methods record whenever they are called."""
         return self._cadence.due(step)
 
+    @property
+    def recording_seconds(self) -> float:
+        """Wall time that recording took so far."""
+        return self._cadence.seconds
+
     # -- diagnostics ------------------------------------------------------------------------------------------------
 
     def task_gradients(
