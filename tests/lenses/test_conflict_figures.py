@@ -20,7 +20,12 @@ THREE = [[1.0, -0.6, 0.0], [-0.6, 1.0, 0.5], [0.0, 0.5, 1.0]]
 def reading(tmp_path_factory):
     path = tmp_path_factory.mktemp("conflict") / "run"
     run = conflict_run(
-        path, {"conv1": lambda p: THREE, "conv2": lambda p: THREE}, tasks=["a", "b", "c"], n_batches=8, noise=1.0
+        path,
+        {"conv1": lambda p: THREE, "conv2": lambda p: THREE},
+        tasks=["a", "b", "c"],
+        n_batches=8,
+        noise=1.0,
+        scalars=lambda index: {"loss/a": 1.0 + index % 3, "loss/b": 1.0 + index % 2, "loss/c": 1.0},
     )
     return read(run, LENS)
 
@@ -99,3 +104,33 @@ def test_tables_hold_every_pair_and_module(reading):
     assert len(tables["Pairs by module"]) == 9
     assert set(tables["Pairs by module"]["state"]) >= {"conflict", "aligned"}
     assert tables["Gradient lengths"].columns.tolist() == ["step", "a", "b", "c"]
+
+
+def test_replay_board_has_a_row_per_aggregator_and_the_baseline_first(reading):
+    figure = reading.figure("replay")
+    assert figure.data[0].z.shape == (10, 3)
+    assert figure.layout.yaxis.ticktext[0] == "plain sum"
+
+
+def test_together_shows_the_groups_of_the_budget(reading):
+    figure = reading.figure("together", budget=2)
+    assert "at most 2 networks" in figure.layout.annotations[1].text
+    assert np.isnan(figure.data[0].z[0, 0])
+    with pytest.raises(ConfigError, match="1 to 2"):
+        reading.figure("together", budget=7)
+
+
+def test_views_without_their_record_say_what_is_missing(tmp_path):
+    stats = statistics(conflict_run(tmp_path / "run", {"a": lambda p: THREE}, tasks=["a", "b", "c"], n_batches=1))
+    for view in LENS.views:
+        figure = view.figure(stats)
+        if view.slug in ("replay", "together", "noise-floor", "matter", "planner"):
+            assert len(figure.data) == 0
+            assert figure.layout.annotations[0].text
+
+
+def test_planner_passes_through_the_pilot(reading):
+    stats = reading.stats
+    figure = reading.figure("planner", pair="a – b")
+    curve = next(trace for trace in figure.data if trace.name == "a – b")
+    assert curve.y[list(curve.x).index(8)] == pytest.approx(stats.plan.measured[0])

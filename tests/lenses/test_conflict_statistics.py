@@ -61,14 +61,15 @@ def test_shared_noise_fools_the_naive_cosine_only(tmp_path):
     assert stats.overall.high[0, 0] < 0
 
 
-@pytest.mark.parametrize("n_batches", [2, 4])
+@pytest.mark.parametrize("n_batches", [2, 4, 8])
 def test_on_null_data_false_alarms_are_rare_and_intervals_cover(tmp_path, n_batches):
     # Every module is an independent repetition of the same null: 400 in all.
     modules = {str(index): pair(0.0) for index in range(400)}
     run = conflict_run(tmp_path / "run", modules, n_steps=24, n_batches=n_batches, noise=2.0, shared=0.5, size=100)
     stats = statistics(run)
     assert stats.called.mean() <= 0.005
-    assert 0.93 <= covered(stats.overall[:400], 0.0) <= 0.98
+    # Judged by its mini-batches, noise counts double in the jackknife: on the safe side.
+    assert 0.93 <= covered(stats.overall[:400], 0.0) <= (0.98 if n_batches < 6 else 1.0)
     assert (stats.window.state[:, :400] == CONFLICT).mean() <= 0.03
 
 
@@ -95,6 +96,16 @@ def test_a_conflict_of_one_phase_is_called_though_the_mean_is_positive(tmp_path)
     assert stats.overall.state[0, 0] == ALIGNED
     assert stats.called[0, 0]
     assert stats.window.state[-1, 0, 0] == CONFLICT
+
+
+def test_with_enough_batches_a_conflict_of_a_few_steps_is_called(tmp_path):
+    def phase(progress: float) -> list[list[float]]:
+        cosine = -0.5 if 0.3 < progress < 0.6 else 0.3
+        return [[1.0, cosine], [cosine, 1.0]]
+
+    stats = statistics(conflict_run(tmp_path / "run", {"a": phase}, n_steps=16, n_batches=8, noise=2.0))
+    assert stats.overall.state[0, 0] == ALIGNED
+    assert stats.called[0, 0]
 
 
 def test_steps_with_nan_are_left_out_and_counted(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from synthetic_gradients import conflict_run, pair
@@ -94,3 +96,39 @@ def test_wide_intervals_cannot_tell(tmp_path):
     verdict = reading(tmp_path, {"a": pair(0.0)}, n_steps=4, n_batches=3, noise=2.0, size=40).verdict
     assert verdict.level == "cannot tell"
     assert "cannot be ruled out" in verdict.sentence
+
+
+def test_a_turn_names_both_cosines_and_the_step(tmp_path):
+    def turn(progress: float) -> list[list[float]]:
+        cosine = 0.4 if progress < 0.5 else -0.4
+        return [[1.0, cosine], [cosine, 1.0]]
+
+    found = reading(tmp_path, {"a": turn}, n_steps=60).verdicts
+    text = "\n".join(verdict.sentence for verdict in found)
+    assert re.search(
+        r"left – right on the shared parameters turns from 0\.[34]\d to −0\.[34]\d at about step 300", text
+    )
+    assert re.search(r"below 0 beyond noise between steps (270|280|290|300|360) and 590", text)
+
+
+def test_a_conflict_comes_with_a_remedy_beside_the_plain_sum(tmp_path):
+    found = reading(tmp_path, {"a": pair(-0.6)}, n_batches=8, scales=[1.0, 3.0]).verdicts
+    replayed = next(verdict for verdict in found if verdict.options.get("view") == "replay")
+    assert "beside" not in replayed.sentence
+    assert "2 backward passes a step instead of one" in replayed.sentence
+    assert replayed.low > 0
+
+
+def test_whether_it_mattered_is_said(tmp_path):
+    def phases(progress: float) -> list[list[float]]:
+        cosine = -0.5 if round(progress * 79) % 2 else 0.1
+        return [[1.0, cosine], [cosine, 1.0]]
+
+    found = reading(
+        tmp_path,
+        {"a": phases},
+        n_steps=80,
+        n_batches=8,
+        scalars=lambda index: {"loss/left": 2.0 - index % 2, "loss/right": 1.0},
+    ).verdicts
+    assert any("here the conflict costs something" in verdict.sentence for verdict in found)

@@ -28,7 +28,7 @@ of the verdicts are this project's choices.
 from __future__ import annotations
 
 from workbench.lenses.base import Lens, View
-from workbench.lenses.conflict import figures, module_figures
+from workbench.lenses.conflict import evidence_figures, figures, module_figures, remedy_figures
 from workbench.lenses.conflict.statistics import Conflict, statistics
 from workbench.lenses.conflict.tables import tables
 from workbench.lenses.conflict.verdicts import verdicts
@@ -85,6 +85,45 @@ LENS = Lens(
             "Gradient lengths",
             module_figures.magnitude,
             "A task whose gradient is many times longer decides the shared step alone.",
+        ),
+        View(
+            "triad",
+            "Triad",
+            evidence_figures.triad,
+            "Direction and length of one pair over training. Both bad: gradient surgery or a split. Only lengths "
+            "unequal: weigh the losses. Curvature, the third of the triad, is not recorded.",
+        ),
+        View(
+            "noise-floor",
+            "More than noise?",
+            evidence_figures.noise_floor,
+            "If a pair points apart hardly more often than a task with itself, its conflict is noise.",
+        ),
+        View(
+            "matter",
+            "Does it matter?",
+            evidence_figures.matter,
+            "Whether losses rose more often after conflicting steps. Equal bars: look for the cause elsewhere.",
+        ),
+        View(
+            "replay",
+            "Replay board",
+            remedy_figures.replay,
+            "Cells: cosine between the step an optimiser would have taken and each task's gradient on other samples; "
+            "in brackets how often the task is harmed. Right: what peace costs in progress against the plain sum.",
+        ),
+        View(
+            "together",
+            "Who should train together",
+            remedy_figures.together,
+            "Left: what a step on one task does for another's loss (a question mark where that is not sure). Right: "
+            "the best groups for a number of networks.",
+        ),
+        View(
+            "planner",
+            "Batches planner",
+            evidence_figures.planner,
+            "How many mini-batches a step make the interval as narrow as is needed.",
         ),
     ),
     tables=tables,

@@ -8,9 +8,9 @@ One step often says little. Steps are pooled so that each counts alike however t
     cos_ij = sum_s A_s / sqrt(sum_s D_is · sum_s D_js),   A_s = G_ij(s) / (u_i u_j),   D_is = G_ii(s) / u_i²
 
 that is the mean attenuated cosine divided by the mean reliability of the two gradients (Spearman 1904). The scale u
-uses products within a mini-batch only, whose noise does not lean to either sign of A. Its interval comes from the
-spread between neighbouring steps, whose mini-batches are independent, or for very few steps from the delete-one-batch
-jackknife inside each. Pooling is our choice.
+uses products within a mini-batch only, whose noise does not lean to either sign of A. The interval is for the mean over
+the recorded steps: from the delete-one-batch jackknife inside each step where there are enough mini-batches, else from
+the spread between neighbouring steps, whose mini-batches are independent. Pooling is our choice.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from workbench.core.gramian import cosine_matrix, cosines, leave_one_out, unbias
 
 #: States of an estimated cosine, in the order of every legend.
 CONFLICT, UNDETERMINED, ALIGNED, BELOW_NOISE, MISSING = range(5)
-#: With fewer steps, pooling rests on the mini-batches inside each step (when there are at least three).
-STEPS_FOR_SPREAD = 8
+#: With so many mini-batches a step, or fewer steps than this and three mini-batches, pooling rests on the mini-batches
+#: inside each step, and real changes from step to step do not widen the interval; else on the spread between steps.
+BATCHES_FOR_STEP, STEPS_FOR_SPREAD = 6, 8
 STATES = ("conflict", "undetermined", "aligned", "signal below noise", "not recorded")
 
 
@@ -148,6 +149,11 @@ def plug_in_cosine(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray,
     return cosine_matrix(dot.mean(axis=(3, 5)))[..., pairs[:, 0], pairs[:, 1]]
 
 
+def judged_by_batches(n_batches: int, n_steps: int) -> bool:
+    """Whether pooled intervals come from the mini-batches inside each step rather than from the spread of steps."""
+    return n_batches >= BATCHES_FOR_STEP or (n_batches >= 3 and n_steps < STEPS_FOR_SPREAD)
+
+
 def pool(
     moments: Moments, pairs: Int[np.ndarray, "P 2"], n_batches: int, starts: Int[np.ndarray, " W"] | None = None
 ) -> Pooled:
@@ -155,13 +161,13 @@ def pool(
 
     ``starts``: index of the first step of every window; the spread between steps is taken within windows, so that a
     cosine that changes slowly during training does not widen the interval. Below noise when a task's summed
-    reliability is not above two of its standard errors. Fewer than ``STEPS_FOR_SPREAD`` steps are judged by their
-    mini-batches when there are at least three of them; fewer than three steps of two mini-batches not at all.
+    reliability is not above two of its standard errors. Nothing is said from fewer than three steps of two
+    mini-batches.
     """
     i, j = pairs.T
     di, dj = moments.d[..., i], moments.d[..., j]
     valid = np.isfinite(moments.a) & np.isfinite(di) & np.isfinite(dj)
-    by_batches = n_batches >= 3 and len(moments.a) < STEPS_FOR_SPREAD
+    by_batches = judged_by_batches(n_batches, len(moments.a))
     if by_batches:
         valid &= np.isfinite(moments.var_aa)
     a, di, dj = (np.where(valid, x, 0.0) for x in (moments.a, di, dj))

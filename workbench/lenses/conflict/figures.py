@@ -195,7 +195,7 @@ def over_time(stats: Conflict, pair: str | None = None, module: str | None = Non
     at, which = module_index(stats, module), pair_index(stats, pair)
     steps, single = stats.steps, stats.cosine[:, at, which]
     figure = go.Figure()
-    _window_band(figure, stats, stats.window[:, at, which])
+    window_band(figure, stats, stats.window[:, at, which])
     for state in (CONFLICT, UNDETERMINED, ALIGNED):
         chosen = single.state == state
         if not chosen.any():
@@ -226,6 +226,8 @@ def over_time(stats: Conflict, pair: str | None = None, module: str | None = Non
             line={"color": "#CC79A7", "width": 1.5, "dash": "dot"},
         )  # fmt: skip
     figure.add_hline(y=0, line={"color": UNKNOWN, "width": 1})
+    if at == stats.total:
+        _change(figure, stats, which)
     return figure.update_layout(
         title=f"{stats.pair_name(which)}, {short(stats.modules[at], 40)}",
         xaxis_title="step", yaxis_title="cosine between task gradients", height=440, yaxis_range=[-reach, reach],
@@ -233,8 +235,18 @@ def over_time(stats: Conflict, pair: str | None = None, module: str | None = Non
     )  # fmt: skip
 
 
-def _window_band(figure: go.Figure, stats: Conflict, window: Estimate) -> None:
-    """Every window as a box from low to high with its value as a line."""
+def _change(figure: go.Figure, stats: Conflict, pair: int) -> None:
+    """A vertical line where the pair's cosine over all shared parameters changes."""
+    mine = stats.changes[stats.changes["pair"] == pair]
+    for step, before, after in zip(*(mine[name].tolist() for name in ("step", "before", "after")), strict=True):
+        figure.add_vline(
+            x=step, line={"color": "#8C6BB1", "width": 2, "dash": "dash"},
+            annotation={"text": f"change: {number(before)} to {number(after)}", "font": {"color": "#8C6BB1"}},
+        )  # fmt: skip
+
+
+def window_band(figure: go.Figure, stats: Conflict, window: Estimate, **place: int) -> None:
+    """Every window as a box from low to high with its value as a line; ``place`` is a subplot's row and col."""
     known = np.isfinite(window.low) & np.isfinite(window.high)
     if not known.any():
         return
@@ -247,12 +259,12 @@ def _window_band(figure: go.Figure, stats: Conflict, window: Estimate) -> None:
         x=np.stack([first, last, last, first, first, gap], axis=1).ravel(),
         y=np.stack([low, low, high, high, low, gap], axis=1).ravel(),
         fill="toself", fillcolor=faded("#56B4E9", 0.28), line={"width": 0}, mode="lines", hoverinfo="skip",
-        name="window of steps: 95 % interval",
+        name="window of steps: 95 % interval", **place,
     )  # fmt: skip
     figure.add_scatter(
         x=np.stack([first, last, gap], axis=1).ravel(), y=np.stack([value, value, gap], axis=1).ravel(),
         mode="lines", line={"color": "#56B4E9", "width": 3}, name="window of steps: pooled cosine",
-        customdata=np.repeat(np.array(text, dtype=object), 3), hovertemplate="%{customdata}<extra></extra>",
+        customdata=np.repeat(np.array(text, dtype=object), 3), hovertemplate="%{customdata}<extra></extra>", **place,
     )  # fmt: skip
 
 

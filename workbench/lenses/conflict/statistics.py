@@ -18,6 +18,7 @@ from workbench.lenses.conflict.estimates import (
     Estimate,
     Moments,
     Pooled,
+    judged_by_batches,
     pool,
     states,
 )
@@ -38,8 +39,9 @@ from workbench.lenses.intervals import benjamini_hochberg, wilson
 
 #: Recon's threshold S: a pair counts at a step when its cosine is below it (the authors' value for Multi-Fashion).
 RECON_THRESHOLD = -0.1
-#: Windows hold at least this many recorded steps, and there are at most so many windows.
-STEPS_PER_WINDOW, MAX_WINDOWS = 8, 12
+#: Windows hold at least so many recorded steps: when steps are judged by their mini-batches, and when by their spread.
+STEPS_PER_WINDOW = {True: 3, False: 8}
+MAX_WINDOWS = 12
 #: False discoveries allowed among all called (pair, module) cells.
 FALSE_DISCOVERY_RATE = 0.05
 
@@ -160,6 +162,13 @@ class Conflict:
         """Magnitude similarity 2 |g_i| |g_j| / (|g_i|² + |g_j|²) at the mean length ratio; in (0, 1]."""
         return 1 / np.cosh(self.log_ratio.value)
 
+    @property
+    def similarity_at_steps(self) -> Float[np.ndarray, "S P"]:
+        """Magnitude similarity at every step, all shared parameters; NaN where a gradient is below its noise."""
+        norm = self.norm[:, self.total]
+        i, j = self.pairs.T
+        return 2 * norm[:, i] * norm[:, j] / (norm[:, i] ** 2 + norm[:, j] ** 2)
+
     def ratio(self, module: int) -> Estimate:
         """How many times longer the longer gradient of every pair is, with interval."""
         found = self.log_ratio[module]
@@ -192,7 +201,8 @@ def _assemble(record: Record, losses: Losses) -> Conflict:
     numbers, pairs, steps, n_batches = record.numbers, record.pairs, record.steps, record.n_batches
     cosine, moments, naive = numbers.cosine, numbers.moments, numbers.naive
     total = cosine[:, -1]
-    spans = np.array_split(np.arange(len(steps)), np.clip(len(steps) // STEPS_PER_WINDOW, 1, MAX_WINDOWS))
+    length = STEPS_PER_WINDOW[judged_by_batches(n_batches, len(steps))]
+    spans = np.array_split(np.arange(len(steps)), np.clip(len(steps) // length, 1, MAX_WINDOWS))
     pooled = [pool(_slice(moments, slice(span[0], span[-1] + 1)), pairs, n_batches) for span in spans]
     window = joined([one.cosine for one in pooled], np.stack)
     overall = pool(moments, pairs, n_batches, np.array([span[0] for span in spans]))

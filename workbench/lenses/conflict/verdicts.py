@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from workbench.lenses.base import Level, Verdict
-from workbench.lenses.conflict.drawing import interval, number
-from workbench.lenses.conflict.estimates import ALIGNED, BELOW_NOISE
+from workbench.lenses.conflict.drawing import MINUS, interval, number
+from workbench.lenses.conflict.estimates import ALIGNED, BELOW_NOISE, CONFLICT
 from workbench.lenses.conflict.statistics import Conflict
 
 #: A called conflict is a problem when it is in at least this share of what was counted, or so deep on average.
@@ -39,7 +39,7 @@ def verdicts(stats: Conflict) -> list[Verdict]:
         ]
     if stats.n_batches < 2:
         return [*_nonfinite(stats), _one_batch(stats)]
-    found = [*_nonfinite(stats), *_conflicts(stats), *_dominance(stats), *_below_noise(stats)]
+    found = [*_nonfinite(stats), *_conflicts(stats), *_dominance(stats), *_below_noise(stats), *_turns(stats)]
     if not any(verdict.level in ("problem", "watch") and "pair" in verdict.options for verdict in found):
         found.append(_no_conflict(stats))
     return [*found, *_same_task(stats)]
@@ -73,6 +73,8 @@ def _conflicts(stats: Conflict) -> list[Verdict]:
     called = np.flatnonzero(stats.called.any(axis=0))
     order = [pair for pair in stats.ranking.tolist() if pair in set(called.tolist())]
     found = [_conflict(stats, pair) for pair in order[:MAX_PAIRS]]
+    if order:
+        found.extend([*_matter(stats), *_remedy_by_replay(stats)])
     if len(order) > MAX_PAIRS:
         found.append(
             Verdict(
@@ -103,13 +105,24 @@ def _conflict(stats: Conflict, pair: int) -> Verdict:
     if np.isfinite(cosine.value):
         mean = f"{number(float(cosine.value))} ({interval(float(cosine.low), float(cosine.high))})"
         sentence += f"; their mean cosine over training is {mean}"
-    sentence += "."
+    sentence += _phase(stats, at, pair) + "."
     if at == total and parts and len(stats.modules) > 1:
         sentence += f" The conflict sits in {_places(stats, parts)}."
     deep = bool(cosine.high < PROBLEM_COSINE)
     level: Level = "problem" if at == total and (low > PROBLEM_SHARE or deep) else "watch"
     options = {"pair": stats.pair_name(pair)} | ({} if at == total else {"module": stats.modules[at]})
     return Verdict(level, sentence, _remedy(stats, parts), share, low, high, options)
+
+
+def _phase(stats: Conflict, at: int, pair: int) -> str:
+    """When, for a conflict that the mean over training hides."""
+    if stats.overall.high[at, pair] < 0:
+        return ""
+    inside = np.flatnonzero(stats.window.state[:, at, pair] == CONFLICT)
+    if not len(inside):
+        return ""
+    first, last = stats.windows[inside[0], 0], stats.windows[inside[-1], 1]
+    return f", but below 0 beyond noise between steps {first} and {last}"
 
 
 def _units(stats: Conflict) -> str:
@@ -140,6 +153,68 @@ def _remedy(stats: Conflict, parts: list[int]) -> str:
         f"Give each of the two its own copy of {_places(stats, parts)} (layer ladder), "
         "or compare aggregators on the replay board, beside the plain sum of losses."
     )
+
+
+def _matter(stats: Conflict) -> list[Verdict]:
+    """Whether losses rose more often after conflicts."""
+    found = stats.matter
+    if found is None:
+        return []
+    word = "conflicting steps" if found.called else "steps with a negative cosine"
+    limits = f"{100 * found.difference_low:.0f} to {100 * found.difference_high:.0f}"
+    points = f"{100 * found.difference:.0f} points (95 % interval {limits})".replace("-", MINUS)
+    sentence = (
+        f"The loss of one of the two tasks rose after {100 * found.share[0]:.0f} % of {word} (n = {found.n[0]}) and "
+        f"after {100 * found.share[1]:.0f} % of the others (n = {found.n[1]}), a difference of {points}"
+    )
+    numbers = (found.difference, found.difference_low, found.difference_high, {"view": "matter"})
+    if found.difference_low > 0:
+        return [Verdict("watch", f"{sentence}: here the conflict costs something.", "", *numbers)]
+    hint = "Compare with each task trained alone before paying for a remedy."
+    return [Verdict("fine", f"{sentence}: that conflicts cost something here is not shown.", hint, *numbers)]
+
+
+def _remedy_by_replay(stats: Conflict) -> list[Verdict]:
+    """The aggregator that would have served the worst-off task best, beside the plain sum and with its cost."""
+    board = stats.replay
+    if board is None or board.best is None:
+        return []
+    best = board.best
+    gain, low, high = (float(a[best]) for a in (board.worst_gain, board.worst_gain_low, board.worst_gain_high))
+    price = f"{100 * float(board.price[best]):.0f} %".replace("-", MINUS)
+    return [
+        Verdict(
+            "fine",
+            f"Replayed on {len(board.steps)} recorded steps, {board.names[best]} would have served the worst-off task "
+            f"best: the cosine of the step with its gradient rises from {number(float(board.worst[0]))} for the plain "
+            f"sum by {number(gain)} (95 % interval {interval(low, high)}), for {price} less progress in sum and about "
+            f"{len(stats.tasks)} backward passes a step instead of one.",
+            f"Train once with {board.names[best]} and once with the plain sum, which often wins, and compare.",
+            gain,
+            low,
+            high,
+            {"view": "replay"},
+        )
+    ]
+
+
+def _turns(stats: Conflict) -> list[Verdict]:
+    """Pairs that turn from agreement into conflict during training."""
+    turned = stats.changes[(stats.changes["before"] > 0) & (stats.changes["after"] < 0)]
+    found = []
+    for _, row in turned.head(MAX_PAIRS).iterrows():
+        pair = int(row["pair"])
+        found.append(
+            Verdict(
+                "watch",
+                f"The cosine of {stats.pair_name(pair)} on the shared parameters turns from {number(row['before'])} "
+                f"to {number(row['after'])} at about step {row['step']} (adjusted p = {row['p_adjusted']:.1g}).",
+                "Try sharing up to there and separate copies afterwards, or a schedule of the loss weights.",
+                float(row["step"]),
+                options={"view": "over-time", "pair": stats.pair_name(pair)},
+            )
+        )
+    return found
 
 
 def _dominance(stats: Conflict) -> list[Verdict]:
