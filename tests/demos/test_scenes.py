@@ -7,12 +7,13 @@ import pytest
 
 from workbench.core import ConfigError
 from workbench.demos.scenes import (
+    APART,
     AVENUE,
     BOULEVARD,
+    MERGED,
     SPACES,
     STYLES,
     TRUE_RELATIONS,
-    UNION,
     LabelSpace,
     Relation,
     draw_scenes,
@@ -56,7 +57,14 @@ def test_labels_are_merged_by_name_into_twelve():
     assert AVENUE.labels == ("background", "sky", "road", "person", "rider", "vehicle")
     assert BOULEVARD.labels == CONCEPTS
     private = ("sidewalk", "lane marking", "cyclist", "motorcyclist", "car", "truck")
-    assert (*AVENUE.labels, *private) == UNION
+    assert (*AVENUE.labels, *private) == MERGED.names
+    assert MERGED.label_sets == {"avenue": AVENUE.labels, "boulevard": BOULEVARD.labels}
+
+
+def test_labels_kept_apart_share_no_row():
+    assert len(APART.names) == 16
+    assert APART.names[6] == "boulevard: background"
+    assert sorted(APART.rows["avenue"] + APART.rows["boulevard"]) == list(range(16))
 
 
 def test_the_true_relations_are_those_worked_out_by_hand():
@@ -91,8 +99,10 @@ def test_annotations_and_the_true_contingency_agree_with_the_relations():
     related = {(AVENUE.labels.index(r.a), BOULEVARD.labels.index(r.b)) for r in TRUE_RELATIONS}
     assert {(int(a), int(b)) for a, b in np.argwhere(table > 0)} == related
     for space in SPACES:
-        in_union = np.asarray(UNION)[space.annotate(concepts, UNION)]
-        assert np.array_equal(in_union, np.asarray(space.labels)[space.annotate(concepts, space.labels)])
+        own = np.asarray(space.labels)[space.annotate(concepts)]
+        assert np.array_equal(np.asarray(MERGED.names)[MERGED.annotate(concepts, space)], own)
+        with_dataset = np.char.add(f"{space.dataset}: ", own)
+        assert np.array_equal(np.asarray(APART.names)[APART.annotate(concepts, space)], with_dataset)
 
 
 def test_an_unknown_domain_and_an_incomplete_label_space_are_refused():

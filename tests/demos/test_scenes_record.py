@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from workbench.core import Run
-from workbench.demos.scenes import AVENUE, BOULEVARD, SPACES, UNION, draw_scenes, true_contingency
+from workbench.demos.scenes import AVENUE, BOULEVARD, MERGED, SPACES, draw_scenes, true_contingency
 from workbench.demos.scenes_draw import CONCEPTS
 from workbench.demos.scenes_net import SceneNet, ious, label_maps
 from workbench.demos.scenes_record import (
@@ -27,12 +27,12 @@ class Oracle(SceneNet):
 
     def forward(self, images):
         concepts = (images[:, 0] * 10).round().long()
-        logits = torch.zeros(len(images), len(UNION), *images.shape[2:])
+        logits = torch.zeros(len(images), len(MERGED.names), *images.shape[2:])
         for k, name in enumerate(CONCEPTS):
             for space in SPACES:
-                logits[:, UNION.index(space.label_of[name])] += (concepts == k).float()
+                logits[:, MERGED.names.index(space.label_of[name])] += (concepts == k).float()
         for finer in ("sidewalk", "lane marking"):  # boulevard also knows the label that avenue folds them into
-            logits[:, UNION.index(finer)] += (concepts == CONCEPTS.index(finer)).float()
+            logits[:, MERGED.names.index(finer)] += (concepts == CONCEPTS.index(finer)).float()
         return logits
 
 
@@ -78,7 +78,7 @@ def test_every_annotated_scene_keeps_its_own_sample_id(tmp_path):
 
 def test_a_perfect_answer_scores_one_and_a_half_right_label_its_share():
     scenes = known("boulevard")
-    maps = label_maps(Oracle()(torch.from_numpy(scenes.images)))
+    maps = label_maps(Oracle(), scenes.images)
     for space in SPACES:
         assert set(ious(maps[space.dataset], scenes.concepts, space).values()) == {1.0}
     # Two pixels of sky, one called road: sky 1 of 2, road 0 of 1; labels nobody uses are NaN.
@@ -104,7 +104,7 @@ def losses():
     net, found = SceneNet(), {}
     for space in SPACES:
         scenes = draw_scenes(space.dataset, 8, seed=0)
-        labels = torch.from_numpy(space.annotate(scenes.concepts, UNION))
+        labels = torch.from_numpy(MERGED.annotate(scenes.concepts, space))
         found[space.dataset] = cross_entropy(net(torch.from_numpy(scenes.images)), labels)
     return net, found
 
@@ -117,11 +117,13 @@ def test_row_gradients_and_cosines_agree_with_the_recorded_gramian(tmp_path, los
     run = Run(tmp_path / "run")
     gramian = run.gramians()[0]
     layers = [f"trunk.conv{i}" for i in (1, 2, 3, 4)]
-    assert gramian.modules == (*layers, *(f"head[{label}]" for label in UNION))
+    assert gramian.modules == (*layers, *(f"head[{label}]" for label in MERGED.names))
     rows = run.array("row_gradients", 0)
     a, b = (rows[space.dataset].astype(np.float64) for space in SPACES)
     products = gramian.plug_in()[4:]  # equal mini-batches: the plug-in product is that of the whole batch
     np.testing.assert_allclose(products[:, 0, 1], (a * b).sum(1), rtol=1e-4, atol=1e-9)
     scalars = run.table("scalars").set_index("tag")["value"]
     cosines = products[:, 0, 1] / np.sqrt(products[:, 0, 0] * products[:, 1, 1])
-    np.testing.assert_allclose([scalars[f"row_cosine/{label}"] for label in UNION], cosines, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(
+        [scalars[f"row_cosine/{label}"] for label in MERGED.names], cosines, rtol=1e-3, atol=1e-5
+    )

@@ -10,9 +10,9 @@ import pytest
 from workbench.core import Run
 from workbench.demos import find_recipe, train
 from workbench.demos.recipes import scenes_two_datasets as recipe
-from workbench.demos.scenes import SPACES, UNION
+from workbench.demos.scenes import APART, MERGED, SPACES
 
-PRIVATE = [label for label in UNION if sum(label in space.labels for space in SPACES) == 1]
+PRIVATE = [label for label in MERGED.names if sum(label in space.labels for space in SPACES) == 1]
 STEPS = 40
 
 
@@ -40,6 +40,9 @@ def test_each_variant_names_its_method_datasets_and_held_out_domain(runs):
         assert [domain.name for domain in run.info.domains if domain.held_out] == ["coast"]
         assert set(run.info.summary) == {"mIoU/own labels", "mIoU/other labels", "mIoU/unseen domain"}
         assert run.problems == []
+        losses = run.query("SELECT value FROM scalars WHERE tag LIKE 'loss/%'")["value"]
+        assert len(losses) > 0
+        assert np.isfinite(losses).all()
 
 
 def test_every_record_that_the_lenses_read_is_there(runs):
@@ -72,10 +75,12 @@ def test_the_null_loss_leaves_private_rows_without_conflict_and_cross_entropy_do
     tags = [f"row_cosine/{label}" for label in PRIVATE]
     assert rows("cross-entropy")[tags].mean() < -0.2
     assert (rows("per-class-bce")[tags] == 0).all()
+    assert (rows("own-heads") == 0).all()
 
 
 def test_the_variants_start_from_one_net_and_the_relational_run_follows_the_null_loss_until_the_switch(runs):
     first = {name: run.array("classifier", 0)["weight"] for name, run in runs.items()}
+    assert first.pop("own-heads").shape == (len(APART.names), 24)
     assert all(np.array_equal(weight, first["cross-entropy"]) for weight in first.values())
     last = {name: run.array("classifier", STEPS)["weight"] for name, run in runs.items()}
     assert np.array_equal(last["per-class-bce"], last["class-relational"])
@@ -85,7 +90,7 @@ def test_the_variants_start_from_one_net_and_the_relational_run_follows_the_null
 def test_the_relational_run_keeps_its_targets_and_says_what_it_found(runs):
     targets = runs["class-relational"].array("targets", STEPS)
     assert {name: t.shape for name, t in targets.items()} == {s.dataset: (12, 12) for s in SPACES}
-    n_related = sum(int(np.sum(t == 1)) - len(UNION) for t in targets.values())
+    n_related = sum(int(np.sum(t == 1)) - len(MERGED.names) for t in targets.values())
     (note,) = runs["class-relational"].info.notes
     assert note.count("->") == n_related
     assert runs["per-class-bce"].array_names == runs["cross-entropy"].array_names

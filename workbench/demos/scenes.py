@@ -6,9 +6,9 @@ Every pixel of a scene belongs to one of ten concepts. A label space says which 
     boulevard  fine, cool light: one label a concept
     coast      hazy; never trained on, scored in both label spaces
 
-Labels are merged by name alone, as one would do with public datasets, so "road" and "background" mean less in boulevard
-than in avenue. Because labels are sets of concepts, every relation between the two label spaces is known exactly
-(:data:`TRUE_RELATIONS`), and so is the contingency table of the two annotations of one scene.
+Merged by name alone (:data:`MERGED`), as one would do with public datasets, "road" and "background" mean less in
+boulevard than in avenue. Because labels are sets of concepts, every relation between the two label spaces is known
+exactly (:data:`TRUE_RELATIONS`), and so is the contingency table of the two annotations of one scene.
 
 Style is a per-channel offset, a contrast and pixel noise; the scenes themselves are drawn alike in all three domains.
 The drawing is ours; the design (styles, object kinds) follows the small experiment that accompanies the method of
@@ -56,9 +56,9 @@ class LabelSpace:
         """The concepts that carry a label."""
         return frozenset(concept for concept in CONCEPTS if self.label_of[concept] == label)
 
-    def annotate(self, concepts: Int[np.ndarray, "..."], labels: Sequence[str]) -> Int64[np.ndarray, "..."]:
-        """Label indices into ``labels`` (the space's own list, or a union that holds it) from concept indices."""
-        index = np.array([list(labels).index(self.label_of[concept]) for concept in CONCEPTS], dtype=np.int64)
+    def annotate(self, concepts: Int[np.ndarray, "..."]) -> Int64[np.ndarray, "..."]:
+        """Label indices into :attr:`labels` from concept indices."""
+        index = np.array([self.labels.index(self.label_of[concept]) for concept in CONCEPTS], dtype=np.int64)
         return index[concepts]
 
 
@@ -75,8 +75,50 @@ BOULEVARD = LabelSpace("boulevard", {concept: concept for concept in CONCEPTS})
 
 #: The two datasets that are trained on.
 SPACES: tuple[LabelSpace, LabelSpace] = (AVENUE, BOULEVARD)
-#: Both label lists merged by name: 12 labels.
-UNION: tuple[str, ...] = tuple(dict.fromkeys((*AVENUE.labels, *BOULEVARD.labels)))
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the rows of one classifier stand for when it serves several label spaces.
+
+    Attributes:
+        names: Name of each row.
+        rows: dataset -> the row of each of its labels, in their order.
+    """
+
+    names: tuple[str, ...]
+    rows: Mapping[str, tuple[int, ...]]
+
+    @property
+    def label_sets(self) -> dict[str, tuple[str, ...]]:
+        """dataset -> the names of its rows."""
+        return {dataset: tuple(self.names[row] for row in rows) for dataset, rows in self.rows.items()}
+
+    def annotate(self, concepts: Int[np.ndarray, "..."], space: LabelSpace) -> Int64[np.ndarray, "..."]:
+        """Row indices that a dataset's annotation of some concepts asks for."""
+        return np.array(self.rows[space.dataset], dtype=np.int64)[space.annotate(concepts)]
+
+
+def merged(spaces: Sequence[LabelSpace]) -> Outputs:
+    """One row a name: labels that are spelled alike share it."""
+    names = tuple(dict.fromkeys(label for space in spaces for label in space.labels))
+    return Outputs(names, {space.dataset: tuple(names.index(label) for label in space.labels) for space in spaces})
+
+
+def apart(spaces: Sequence[LabelSpace]) -> Outputs:
+    """One row a label of each dataset, named ``<dataset>: <label>``; nothing is shared."""
+    names = tuple(f"{space.dataset}: {label}" for space in spaces for label in space.labels)
+    first = np.cumsum([0, *(len(space.labels) for space in spaces)]).tolist()
+    return Outputs(
+        names,
+        {space.dataset: tuple(range(first[i], first[i + 1])) for i, space in enumerate(spaces)},
+    )
+
+
+#: Both label lists merged by name: 12 rows.
+MERGED = merged(SPACES)
+#: Both label lists side by side: 16 rows.
+APART = apart(SPACES)
 
 
 @dataclass(frozen=True)
@@ -175,7 +217,7 @@ TRUE_RELATIONS: tuple[Relation, ...] = relations(AVENUE, BOULEVARD)
 
 def true_contingency(concepts: Int[np.ndarray, "..."]) -> Float[np.ndarray, "A B"]:
     """Pixels that avenue would label a and boulevard b, over the given concept maps: rows a, columns b."""
-    a, b = (space.annotate(concepts, space.labels).ravel() for space in SPACES)
+    a, b = (space.annotate(concepts).ravel() for space in SPACES)
     table = np.zeros((len(AVENUE.labels), len(BOULEVARD.labels)))
     np.add.at(table, (a, b), 1.0)
     return table

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
-from workbench.demos.scenes import SPACES, UNION, LabelSpace
+from workbench.demos.scenes import MERGED, LabelSpace, Outputs
 from workbench.methods.uniseg import CosineHead, restricted_prediction
 
 #: Width of the features that the classifier sees.
@@ -17,13 +17,14 @@ FEATURES = 24
 
 
 class SceneNet(nn.Module):
-    """Four convolutions at full resolution and a cosine classifier over the union of labels.
+    """Four convolutions at full resolution and a cosine classifier that serves both label spaces.
 
     No normalisation layer: batch statistics would mix the datasets, and an image's gradient is its own this way.
     """
 
-    def __init__(self, n_labels: int = len(UNION)) -> None:
+    def __init__(self, outputs: Outputs = MERGED) -> None:
         super().__init__()
+        self.outputs = outputs
         layers: OrderedDict[str, nn.Module] = OrderedDict(
             conv1=_block(3, 16, 3),
             conv2=_block(16, FEATURES, 3),
@@ -31,7 +32,7 @@ class SceneNet(nn.Module):
             conv4=_block(FEATURES, FEATURES, 1),
         )
         self.trunk = nn.Sequential(layers)
-        self.head = CosineHead(FEATURES, n_labels)
+        self.head = CosineHead(FEATURES, len(outputs.names))
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K H W"]:
         logits: Tensor = self.head(self.trunk(images))
@@ -43,25 +44,21 @@ def _block(inputs: int, outputs: int, size: int, dilation: int = 1) -> nn.Sequen
     return nn.Sequential(convolution, nn.ReLU())
 
 
-def label_maps(logits: Float[Tensor, "N K H W"]) -> dict[str, Int64[np.ndarray, "N H W"]]:
-    """What each dataset would call every pixel: dataset -> indices into its own labels."""
-    return {
-        space.dataset: restricted_prediction(logits, [UNION.index(label) for label in space.labels]).numpy()
-        for space in SPACES
-    }
-
-
 @torch.no_grad()
-def predicted_logits(net: SceneNet, images: Float[np.ndarray, "N 3 H W"], batch: int = 32) -> Float[Tensor, "N K H W"]:
-    """The net's answers, a batch at a time."""
-    return torch.cat([net(torch.from_numpy(images[start : start + batch])) for start in range(0, len(images), batch)])
+def label_maps(
+    net: SceneNet, images: Float[np.ndarray, "N 3 H W"], batch: int = 32
+) -> dict[str, Int64[np.ndarray, "N H W"]]:
+    """What each dataset would call every pixel: dataset -> indices into its own labels. A batch at a time."""
+    pieces = [net(torch.from_numpy(images[start : start + batch])) for start in range(0, len(images), batch)]
+    logits = torch.cat(pieces)
+    return {dataset: restricted_prediction(logits, rows).numpy() for dataset, rows in net.outputs.rows.items()}
 
 
 def ious(
     predicted: Int[np.ndarray, "N H W"], concepts: Int[np.ndarray, "N H W"], space: LabelSpace
 ) -> dict[str, float]:
     """Intersection over union of each label over all pixels, in [0, 1]; NaN for a label that neither side holds."""
-    truth = space.annotate(concepts, space.labels)
+    truth = space.annotate(concepts)
     n_labels = len(space.labels)
     confusion = np.bincount((truth * n_labels + predicted).ravel(), minlength=n_labels**2).reshape(n_labels, n_labels)
     both = np.diag(confusion)

@@ -14,9 +14,9 @@ from torch import Tensor
 from workbench.core import RunWriter
 from workbench.core.schema import TRUTH
 from workbench.demos.data.thumbnails import pngs
-from workbench.demos.scenes import SPACES, UNION, LabelSpace, Scenes
+from workbench.demos.scenes import SPACES, LabelSpace, Scenes
 from workbench.demos.scenes_draw import CONCEPTS
-from workbench.demos.scenes_net import SceneNet, ious, label_maps, predicted_logits
+from workbench.demos.scenes_net import SceneNet, ious, label_maps
 from workbench.diagnostics.recorder import Recorder
 from workbench.diagnostics.rows.parts import Channels
 from workbench.methods.uniseg import row_cosines
@@ -62,15 +62,15 @@ def record_truth(rec: RunWriter, parts: Sequence[Scenes]) -> None:
     A region is all of one label in one scene and has the label's index as its number.
     """
     for space, scenes, first in _annotated(parts):
-        truth = space.annotate(scenes.concepts, space.labels)
+        truth = space.annotate(scenes.concepts)
         _write_counts(rec, space, first, region_counts(truth, truth), space.labels, TRUTH)
 
 
 def record_predicted_labels(rec: RunWriter, step: int, net: SceneNet, parts: Sequence[Scenes]) -> None:
     """What each dataset's labels, as the net learned them, make of every dataset's annotated regions."""
     for space, scenes, first in _annotated(parts):
-        regions = space.annotate(scenes.concepts, space.labels)
-        maps = label_maps(predicted_logits(net, scenes.images))
+        regions = space.annotate(scenes.concepts)
+        maps = label_maps(net, scenes.images)
         for head in SPACES:
             found = region_counts(regions, maps[head.dataset])
             _write_counts(rec, space, first, found, head.labels, head.dataset, step=step)
@@ -119,7 +119,7 @@ def record_scores(rec: RunWriter, step: int, net: SceneNet, parts: Sequence[Scen
     """Record ``IoU/<images>/<label space>/<label>`` and ``mIoU/<images>/<label space>``; return the means."""
     means: dict[str, float] = {}
     for scenes in parts:
-        maps = label_maps(predicted_logits(net, scenes.images))
+        maps = label_maps(net, scenes.images)
         for space in SPACES:
             found = ious(maps[space.dataset], scenes.concepts, space)
             where = f"{scenes.domain}/{space.dataset}"
@@ -142,7 +142,7 @@ def record_embeddings(
 def record_gradients(rec: Recorder, step: int, net: SceneNet, losses: Losses, n_batches: int) -> None:
     """Task gradients of the two datasets, by layer of the trunk and by row of the classifier."""
     parts = {f"trunk.{name}": layer for name, layer in net.trunk.named_children()}
-    rows = {f"head[{label}]": (Channels(net.head.weight, k, k + 1),) for k, label in enumerate(UNION)}
+    rows = {f"head[{label}]": (Channels(net.head.weight, k, k + 1),) for k, label in enumerate(net.outputs.names)}
     rec.task_gradients(step, losses, shared={**parts, **rows}, n_batches=n_batches)
 
 
@@ -156,7 +156,9 @@ def record_rows(rec: RunWriter, step: int, net: SceneNet, losses: Losses, *, arr
         for dataset, loss in losses.items()
     }
     cosines = row_cosines(*gradients.values())
-    rec.scalars(step, {f"row_cosine/{label}": float(value) for label, value in zip(UNION, cosines, strict=True)})
+    rec.scalars(
+        step, {f"row_cosine/{label}": float(value) for label, value in zip(net.outputs.names, cosines, strict=True)}
+    )
     if arrays:
         rec.array("classifier", step, {"weight": net.head.weight.detach().numpy()})
         rec.array("row_gradients", step, {dataset: gradient.numpy() for dataset, gradient in gradients.items()})

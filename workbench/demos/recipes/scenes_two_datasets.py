@@ -1,4 +1,4 @@
-"""One segmentation net, two datasets whose label spaces disagree, four losses."""
+"""One segmentation net, two datasets whose label spaces disagree, five ways to share a classifier."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from workbench.core import Attribute, Dataset, Domain, Task
 from workbench.demos.recipe import Job
-from workbench.demos.scenes import SPACES, STYLES, UNION, Scenes, draw_scenes
+from workbench.demos.scenes import APART, MERGED, SPACES, STYLES, Scenes, draw_scenes
 from workbench.demos.scenes_net import SceneNet
 from workbench.demos.scenes_record import (
     THINGS,
@@ -33,7 +33,7 @@ from workbench.methods.uniseg import UniSeg, cross_entropy, mean_cosines, null_b
 #: Indices of the drawn training scenes, one row a dataset.
 Chosen: TypeAlias = Int64[np.ndarray, "I n"]
 
-N_TRAIN, N_TEST, N_PICTURED, N_PROBE, N_BATCHES = 150, 120, 60, 64, 8
+N_TRAIN, N_TEST, N_PICTURED, N_PROBE, N_BATCHES = 150, 120, 40, 64, 8
 #: Steps with all records; row cosines are recorded at every probe.
 FULL = (0, 100, 200, 400, 800, 1200)
 TRAINING = Training(probes=tuple(range(0, 1201, 50)), lr=3e-3, batch=8, optimizer="Adam")
@@ -48,6 +48,7 @@ METHODS = {
     "foreign-as-negatives": "binary cross-entropy, foreign labels as negatives",
     "per-class-bce": "binary cross-entropy, foreign labels left out (null loss)",
     "class-relational": "class-relational binary cross-entropy",
+    "own-heads": "cross-entropy over each dataset's own labels, nothing merged",
 }
 
 
@@ -62,7 +63,7 @@ def record(job: Job) -> None:
         domains=[Domain(domain, held_out=domain not in study.uniseg.datasets) for domain in STYLES],
         attributes=[Attribute("main_thing", levels=(*THINGS, "none"))],
         method=METHODS[job.variant.name],
-        config=TRAINING.describe(union=UNION, switch=SWITCH, **asdict(study.uniseg.config)),
+        config=TRAINING.describe(outputs=study.net.outputs.names, switch=SWITCH, **asdict(study.uniseg.config)),
     ) as rec:
         record_samples(rec, shown, trained, N_PICTURED)
         record_truth(rec, [*shown, *trained])
@@ -74,10 +75,11 @@ class Study:
 
     def __init__(self, variant: str, trained: Sequence[Scenes]) -> None:
         self.variant = variant
-        self.net = SceneNet()
-        self.uniseg = UniSeg({space.dataset: space.labels for space in SPACES})
+        self.net = SceneNet(APART if variant == "own-heads" else MERGED)
+        self.uniseg = UniSeg(self.net.outputs.label_sets)
         self.images = torch.from_numpy(np.stack([scenes.images for scenes in trained]))  # [I, N, 3, H, W]
-        labels = [space.annotate(scenes.concepts, UNION) for space, scenes in zip(SPACES, trained, strict=True)]
+        outputs = self.net.outputs
+        labels = [outputs.annotate(scenes.concepts, space) for space, scenes in zip(SPACES, trained, strict=True)]
         self.labels = torch.from_numpy(np.stack(labels))  # [I, N, H, W]
 
     def draw(self, rng: np.random.Generator, n: int) -> Chosen:
@@ -99,6 +101,9 @@ class Study:
     ) -> Float[Tensor, " B"]:
         if self.variant == "cross-entropy":
             return cross_entropy(logits, labels)
+        if self.variant == "own-heads":
+            own = self.uniseg.annotated[dataset][:, :, None, None]
+            return cross_entropy(logits.masked_fill(~own, -torch.inf), labels)
         if self.variant == "foreign-as-negatives":
             return null_bce(logits, labels, dataset, torch.ones_like(self.uniseg.annotated))
         return self.uniseg.loss(logits, labels, dataset)
@@ -106,7 +111,7 @@ class Study:
     @torch.no_grad()
     def statistics(self) -> Float[Tensor, "I K K"]:
         """S of both datasets over their training scenes."""
-        return torch.stack([mean_cosines(self._cosines(i), len(UNION)) for i in range(len(SPACES))])
+        return torch.stack([mean_cosines(self._cosines(i), len(self.uniseg.union)) for i in range(len(SPACES))])
 
     def _cosines(self, i: int) -> Iterator[tuple[Tensor, Tensor]]:
         for images, labels in zip(self.images[i].split(32), self.labels[i].split(32), strict=True):
@@ -135,7 +140,8 @@ def record_relations(rec: Recorder, study: Study, step: int) -> None:
     if step == SWITCH and study.variant == "class-relational":
         related = study.uniseg.relate(found)
         rec.array("targets", step, {name: t.numpy() for name, t in zip(datasets, study.uniseg.targets, strict=True)})
-        pairs = [f"{datasets[i]}: {UNION[c]} -> {UNION[k]}" for i, c, k in related.nonzero().tolist()]
+        union = study.uniseg.union
+        pairs = [f"{datasets[i]}: {union[c]} -> {union[k]}" for i, c, k in related.nonzero().tolist()]
         rec.update(notes=(f"Relations found at step {step}: {'; '.join(pairs) or 'none'}.",))
 
 
