@@ -86,3 +86,22 @@ def test_batches_hold_every_sample_once_in_order():
 def test_training_refuses_a_step_size_that_cannot_be_used():
     with pytest.raises(ConfigError, match="positive lr"):
         Training(probes=(), lr=0)
+
+
+@pytest.mark.parametrize("scale", [0.01, 100.0])
+def test_adams_first_step_has_the_length_of_the_step_size_whatever_the_gradient(tmp_path, scale):
+    # Bias-corrected moments of one gradient g are g and g²: the step is lr · g / |g|.
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(net.weight)
+    job = job_of(tmp_path, steps=1)
+    with RunWriter(job.path) as rec:
+        fit(
+            job,
+            rec,
+            net,
+            Training(probes=(), lr=0.1, optimizer="Adam"),
+            draw=lambda n: torch.ones(n, 1),
+            losses=lambda x: {"slope": scale * net(x)[:, 0]},
+            probe=lambda step: None,
+        )
+    assert net.weight.item() == pytest.approx(-0.1, rel=1e-4)
