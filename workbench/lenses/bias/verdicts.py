@@ -36,7 +36,10 @@ def harmed(stats: Bias, frame: pd.DataFrame, column: str) -> pd.DataFrame:
     """Rows whose difference is towards harm and sure after correction, the surest harm first."""
     rows = frame[(frame["q"] <= RATE) & (stats.harm_sign * frame[column] > 0)]
     bound = f"{column}_high" if stats.proportion else f"{column}_low"
-    return rows.sort_values(bound, ascending=stats.proportion)
+    # Of groups that hold the same samples the one of fewer factors comes first.
+    return rows.assign(n_factors=rows["group"].str.count(" · ")).sort_values(
+        [bound, "n_factors"], ascending=[stats.proportion, True]
+    )
 
 
 def _level(stats: Bias, row: pd.Series, column: str) -> Level:

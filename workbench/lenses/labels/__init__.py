@@ -21,6 +21,9 @@ name as often to another label of its own dataset. Regions with several annotate
 out. Names and co-presence are weak evidence and never decide. A share of a label that fewer than 10 samples hold
 decides nothing.
 
+**Pull.** Where gradients of both datasets' losses on each label's output were recorded, their cosine shows directly
+whether one loss undoes the other. Losses that stay silent about labels they do not annotate have no gradient there.
+
 **Co-presence.** Within a dataset, two labels share samples more (log odds ratio above 0) or less often than chance. A
 context that one dataset has and another lacks is a shortcut that fails there; pairs are compared by a z-test of the log
 odds ratios, corrected by Benjamini and Hochberg.
@@ -45,6 +48,9 @@ def tables(stats: Labels) -> dict[str, pd.DataFrame]:
     return {
         "Relations between labels": stats.relations,
         "Conflicting labels": stats.conflicts,
+        "Pull on outputs": stats.gradients,
+        "Proposed label space": stats.unified.labels,
+        "Mapping to the proposed space": stats.unified.mapping,
         "Own head's confusion": stats.own,
         "Contexts that differ": stats.contexts,
         "Labels that share samples": stats.copresence,
@@ -79,6 +85,13 @@ LENS = Lens(
             figures.conflicts,
             "How much of a label the other dataset calls by another name, and by which. Decide which labels to mask or "
             "to train with a loss that stays silent about them.",
+        ),
+        View(
+            "pull",
+            "Pull on outputs",
+            figures.pull,
+            "Cosine between the gradients of two datasets' losses on a label's output: below 0, each dataset undoes "
+            "what the other teaches. Decide which labels to take out of a shared softmax.",
         ),
         View(
             "contexts",

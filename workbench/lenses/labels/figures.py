@@ -270,6 +270,49 @@ def _called(rows: pd.DataFrame, names: list[str], name: str, colour: str, symbol
     )
 
 
+def pull(stats: Labels) -> go.Figure:
+    """Cosine between the datasets' gradients on each label's output, the strongest conflict first."""
+    rows = stats.gradients[stats.gradients["cosine"].notna()] if len(stats.gradients) else stats.gradients
+    if not len(rows):
+        return _empty("No gradients of two datasets' losses on the outputs of labels were recorded, or none is sure.")
+    labels = [row["label"] if row["shared"] else f"{row['label']} (one dataset only)" for _, row in rows.iterrows()]
+    if rows[["dataset_a", "dataset_b"]].drop_duplicates().shape[0] > 1:
+        labels = [
+            f"{label}: {a} – {b}" for label, a, b in zip(labels, rows["dataset_a"], rows["dataset_b"], strict=True)
+        ]
+    value = rows["cosine"].to_numpy().clip(-1, 1)
+    figure = go.Figure(
+        go.Bar(
+            x=value,
+            y=labels,
+            orientation="h",
+            marker={
+                "color": np.where(value < 0, "#D55E00", "#0072B2"),
+                "pattern": {"shape": np.where(rows["shared"].to_numpy(dtype=bool), "", "/"), "fgopacity": 0.5},
+            },
+            error_x={
+                "type": "data", "symmetric": False, "array": rows["high"].clip(-1, 1) - value,
+                "arrayminus": value - rows["low"].clip(-1, 1), "color": UNKNOWN, "thickness": 2, "width": 4,
+            },
+            customdata=[
+                f"cosine {row['cosine']:.2f} (95 % interval {row['low']:.2f} to {row['high']:.2f}), corrected p = "
+                f"{row['q']:.2g}"
+                for _, row in rows.iterrows()
+            ],
+            hovertemplate="%{y}<br>%{customdata}<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.add_vline(x=0, line={"color": UNKNOWN, "width": 1.5})
+    return figure.update_layout(
+        title="Do the datasets pull a label's output the same way? Striped: only one dataset has the label",
+        xaxis={"title": "cosine of the two losses' gradients on the label's output", "range": [-1.05, 1.05]},
+        yaxis={"categoryorder": "array", "categoryarray": labels, "range": [len(labels) - 0.4, -0.6],
+               "automargin": True, "showgrid": False},
+        height=170 + 30 * len(labels),
+        bargap=0.35,
+    )  # fmt: skip
+
+
 def contexts(stats: Labels, limit: int = 20) -> go.Figure:
     """Pairs of labels that share samples more in one dataset than in another: log odds ratio in each.
 

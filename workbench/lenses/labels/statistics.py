@@ -13,7 +13,9 @@ from workbench.core import ConfigError, Run
 from workbench.core.schema import TRUTH
 from workbench.lenses.labels.contingency import Pair, cross_sums, pair_of
 from workbench.lenses.labels.copresence import context_differences, copresence
+from workbench.lenses.labels.gradients import row_conflicts
 from workbench.lenses.labels.relations import INSIDE, OVERLAP, by_names, relation_table, with_own_confusion
+from workbench.lenses.labels.unify import Proposal, propose
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Labels:
         own: Confusion of every dataset's own head on its own samples, one row a dataset, annotated label and called
             label: share with limits, and their Dice. What is confused at home as often as across is no disagreement.
         copresence: Which annotated labels share samples, per dataset. contexts: where that differs between datasets.
+        gradients: One row a label: cosine between the datasets' losses on its output (see gradients.row_conflicts).
+        unified: A proposed label space for all datasets, with the mapping of each.
         notes: What was left out.
     """
 
@@ -42,6 +46,8 @@ class Labels:
     own: pd.DataFrame
     copresence: pd.DataFrame
     contexts: pd.DataFrame
+    gradients: pd.DataFrame
+    unified: Proposal
     inside: float
     overlap: float
     notes: tuple[str, ...]
@@ -93,17 +99,20 @@ def statistics(run: Run, step: int | None = None, inside: float = INSIDE, overla
         pair for a, b in combinations(spaces, 2) if (pair := pair_of(sums, a, b, spaces[a], spaces[b])).sources
     )
     own = _own(sums, spaces)
+    relations = _relations(pairs, own, spaces, inside, overlap)
     counts = copresence(run)
     return Labels(
         spaces=spaces,
         step=step,
         steps=steps,
         pairs=pairs,
-        relations=_relations(pairs, own, spaces, inside, overlap),
+        relations=relations,
         conflicts=_conflicts(pairs),
         own=own,
         copresence=counts,
         contexts=context_differences(counts),
+        gradients=row_conflicts(run, spaces),
+        unified=propose(spaces, relations),
         inside=inside,
         overlap=overlap,
         notes=_notes(run),

@@ -10,7 +10,9 @@ from workbench.lenses.words import count, listed, percent, percent_range
 
 #: Labels of one name that surely agree on less than this (Dice) are used differently. Our choice.
 AGREEMENT = 0.7
-#: False discovery rate of contexts that are called different.
+#: Outputs whose cosine surely lies below this are a problem, others that are surely pulled apart to watch. Our choice.
+STRONG_PULL = -0.2
+#: False discovery rate of contexts and gradients that are called different.
 RATE = 0.05
 
 _REMEDY = (
@@ -28,8 +30,15 @@ def verdicts(stats: Labels) -> list[Verdict]:
     if len(stats.datasets) < 2:
         return [_alone(stats)]
     if not stats.pairs:
-        return [_unpredicted(stats), *_contexts(stats)]
-    found = [*_contradictions(stats), *_namesakes(stats), *_parts(stats), *_contexts(stats), *_undecided(stats)]
+        return [*_pulls(stats), _unpredicted(stats), *_contexts(stats)]
+    found = [
+        *_contradictions(stats),
+        *_pulls(stats),
+        *_namesakes(stats),
+        *_parts(stats),
+        *_contexts(stats),
+        *_undecided(stats),
+    ]
     return found or [_agreement(stats)]
 
 
@@ -78,6 +87,35 @@ def _contradictions(stats: Labels) -> list[Verdict]:
             low=low,
             high=high,
             options={"view": "conflicts"},
+        )
+    ]
+
+
+def _pulls(stats: Labels) -> list[Verdict]:
+    """Labels whose output the datasets' losses pull in opposite directions."""
+    if not len(stats.gradients):
+        return []
+    rows = stats.gradients[(stats.gradients["q"] <= RATE) & (stats.gradients["cosine"] < 0)].sort_values("cosine")
+    if not len(rows):
+        return []
+    clauses = [
+        f"'{row['label']}' (cosine {max(row['cosine'], -1):.2f}, 95 % interval {max(row['low'], -1):.2f} to "
+        f"{row['high']:.2f})"
+        for _, row in rows.iterrows()
+    ]
+    worst = rows.iloc[0]
+    n_private = int((~rows["shared"].astype(bool)).sum())
+    return [
+        Verdict(
+            "problem" if worst["high"] < STRONG_PULL else "watch",
+            f"The losses of {worst['dataset_a']} and {worst['dataset_b']} pull the outputs of {len(rows)} of "
+            f"{len(stats.gradients)} labels in opposite directions, {n_private} of which only one of them annotates: "
+            f"{listed(clauses, 6)}; over {worst['steps']} recorded steps.",
+            next_step=_REMEDY,
+            value=float(worst["cosine"]),
+            low=float(worst["low"]),
+            high=float(worst["high"]),
+            options={"view": "pull"},
         )
     ]
 
