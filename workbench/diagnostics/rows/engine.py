@@ -221,7 +221,7 @@ def _fold_parameter(fold: Fold, parameter: nn.Parameter, found: list[Use], gradi
     got = gradients.take(use.node)
     if got is None:
         return
-    if use.direct and linear.applies(use, got.gradients, got.items):
+    if linear.applies(use, got.gradients, got.items):
         for part, piece in fold.pieces(parameter):
             fold.add_products(part, linear.products(use.node, got.gradients, got.items, piece.span), got.tasks)
     else:

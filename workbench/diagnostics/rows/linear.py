@@ -1,4 +1,4 @@
-"""Inner products of weight rows without forming the rows.
+"""Inner products of weight rows: of a few channels at a time, or without forming any row.
 
 The weight gradient of (task t, mini-batch k) of a linear layer is the sum over items of d_n x_nᵀ, so
 
@@ -27,31 +27,57 @@ from workbench.diagnostics.rows.items import Items
 _FEWER = 0.8
 #: Multiplications in the time in which one number goes to memory and back.
 _MEMORY = 40
+#: Numbers of rows that stay in the cache between being formed and being multiplied.
+_CACHED = 400_000
 _WEIGHT_SLOT = {"AddmmBackward0": 2, "MmBackward0": 1, "ConvolutionBackward0": 1}
 
 
 def applies(use: Use, gradients: Sequence[Tensor], items: Items) -> bool:
-    """Whether this is the weight of a linear layer or convolution, and this way costs clearly less."""
-    node = use.node
-    if use.slot != _WEIGHT_SLOT.get(node.name()):
+    """Whether these are the rows of a linear layer's weight, or of a convolution's that are better not formed."""
+    name = use.node.name()
+    if not use.direct or use.slot != _WEIGHT_SLOT.get(name):
         return False
-    n, n_outputs, *positions = gradients[0].shape
-    if node.name() == "ConvolutionBackward0":
-        if not can_unfold(node):
-            return False
-        n, n_inputs = n * math.prod(positions), math.prod(node._saved_weight.shape[1:])
-    else:
-        n_inputs = rules.linear_input(node).shape[1]
-    n_tasks, n_batches = len(gradients), items.n_batches
-    n_rows, size = n_tasks * n_batches, n_outputs * n_inputs
-    without = n**2 * n_inputs + n_tasks * n**2 * n_outputs + n_tasks * n_rows * n * n_outputs
-    with_rows = n * n_tasks * size + n_rows**2 * size + _MEMORY * n_rows * size
-    return without < _FEWER * with_rows
+    return name != "ConvolutionBackward0" or (can_unfold(use.node) and _without_rows(use.node, gradients, items))
 
 
 def products(node: Node, gradients: Sequence[Tensor], items: Items, channels: slice) -> Tensor:
     """[K·T, K·T] in float64, from gradients [n, O, ...] of the layer's output, of some of its output channels."""
-    x, d = _items(node, [gradient[:, channels] for gradient in gradients], items)
+    chosen = [gradient[:, channels] for gradient in gradients]
+    unformed = node.name() == "ConvolutionBackward0" or _without_rows(node, chosen, items)
+    found = (_from_items if unformed else _by_channels)(node, chosen, items)
+    return found * node._saved_alpha**2 if node.name() == "AddmmBackward0" else found
+
+
+def _without_rows(node: Node, gradients: Sequence[Tensor], items: Items) -> bool:
+    n, n_outputs, *positions = gradients[0].shape
+    if node.name() == "ConvolutionBackward0":
+        n, n_inputs = n * math.prod(positions), math.prod(node._saved_weight.shape[1:])
+    else:
+        n_inputs = rules.linear_input(node).shape[1]
+    n_rows, size = len(gradients) * items.n_batches, n_outputs * n_inputs
+    without = n**2 * n_inputs + len(gradients) * n**2 * n_outputs + len(gradients) * n_rows * n * n_outputs
+    with_rows = n * len(gradients) * size + n_rows**2 * size + _MEMORY * n_rows * size
+    return without < _FEWER * with_rows
+
+
+def _by_channels(node: Node, gradients: Sequence[Tensor], items: Items) -> Tensor:
+    """Form the rows of a few output channels at a time, which stay in the cache until they are multiplied."""
+    x, n_tasks = items.sorted(rules.linear_input(node)), len(gradients)
+    n_rows, n_channels, n_inputs = items.n_batches * n_tasks, gradients[0].shape[1], x.shape[1]
+    width = min(max(_CACHED // (n_rows * n_inputs), 16), n_channels)
+    total = torch.zeros(n_rows, n_rows, dtype=torch.float64, device=x.device)
+    scratch = x.new_empty(items.n_batches, n_tasks * width, n_inputs)
+    for first in range(0, n_channels, width):
+        d = items.stacked([gradient[:, first : first + width] for gradient in gradients])  # [n, T, width]
+        rows = scratch if d.shape[2] == width else x.new_empty(items.n_batches, n_tasks * d.shape[2], n_inputs)
+        for k, (start, stop) in enumerate(items.bounds):
+            torch.mm(d[start:stop].flatten(1).T, x[start:stop], out=rows[k])
+        total += inner(rows.view(n_rows, -1))
+    return total
+
+
+def _from_items(node: Node, gradients: Sequence[Tensor], items: Items) -> Tensor:
+    x, d = _items(node, gradients, items)
     each, n_tasks = len(x) // items.n_items, len(gradients)
     spans = [slice(start * each, stop * each) for start, stop in items.bounds]
     total = torch.zeros(items.n_batches, n_tasks, items.n_batches, n_tasks, dtype=torch.float64, device=x.device)
@@ -61,8 +87,7 @@ def products(node: Node, gradients: Sequence[Tensor], items: Items, channels: sl
             moved = (x[left] @ x[right].T) @ d[right].flatten(1)  # [n_k, T · O]
             block = inner(ds[k], moved.unflatten(1, (n_tasks, -1)).transpose(0, 1).flatten(1))
             total[k, :, later], total[later, :, k] = block, block.T
-    scale = node._saved_alpha**2 if node.name() == "AddmmBackward0" else 1
-    return total.flatten(0, 1).flatten(1) * scale
+    return total.flatten(0, 1).flatten(1)
 
 
 def _items(node: Node, gradients: Sequence[Tensor], items: Items) -> tuple[Tensor, Tensor]:
