@@ -142,7 +142,7 @@ class _Pass:
         uses = RULES[node.name()](Call(node, front, tuple(gradient.shape), boundary.layout, self.samples, shapes))
         for position, edge in boundary.operands.items():
             use = uses.get(position)
-            for name, leaf in self.tape.parameters_below([edge]).items():
+            for name, leaf in boundary.leaves[position].items():
                 if use is None:
                     self.uncovered[name] = f"no rule for this form of {node.name()}"
                     continue

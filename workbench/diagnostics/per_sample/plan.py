@@ -7,6 +7,7 @@ rule gives the per-sample gradient of the shared operand.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,11 +19,17 @@ from workbench.diagnostics.per_sample.tape import REARRANGES, Tape
 
 @dataclass(frozen=True)
 class Boundary:
-    """A node with shared operands. ``operands``: position -> the edge to what made the operand."""
+    """A node with shared operands.
+
+    Attributes:
+        operands: Position -> the edge to what made the operand.
+        leaves: Position -> the parameters behind it, by name, with their leaves.
+    """
 
     at: int
     layout: Layout
     operands: dict[int, tuple[int, int]]
+    leaves: dict[int, dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Plan:
     boundaries: tuple[Boundary, ...]
     guards: tuple[tuple[int, int], ...]
     ends: tuple[int, ...]
-    n_uses: dict[int, int]
+    n_uses: Counter[int]
     fallback: dict[str, str] = field(default_factory=dict)
 
 
@@ -66,12 +73,13 @@ def make_plan(tape: Tape, layouts: Sequence[tuple[Layout, ...]]) -> Plan:
         guards += silent
         reached.update(onward)
         if shared and layout.per_sample and tape.nodes[at].name() in RULES:
-            boundaries.append(Boundary(at, layout, shared))
+            leaves = {position: tape.parameters_below([edge]) for position, edge in shared.items()}
+            boundaries.append(Boundary(at, layout, shared, leaves))
         else:
             for name in tape.parameters_below(list(shared.values())):
                 fallback.setdefault(name, f"no rule for {tape.nodes[at].name()}")
     ends = _ends(tape, boundaries, guards)
-    return Plan(tuple(boundaries), tuple(guards), ends, _n_uses(tape, boundaries), fallback)
+    return Plan(tuple(boundaries), tuple(guards), ends, _n_uses(boundaries), fallback)
 
 
 def _sorted_operands(
@@ -94,13 +102,8 @@ def _sorted_operands(
     return shared, silent, onward
 
 
-def _n_uses(tape: Tape, boundaries: Sequence[Boundary]) -> dict[int, int]:
-    counts: dict[int, int] = {}
-    for boundary in boundaries:
-        for edge in boundary.operands.values():
-            for leaf in tape.parameters_below([edge]).values():
-                counts[leaf] = counts.get(leaf, 0) + 1
-    return counts
+def _n_uses(boundaries: Sequence[Boundary]) -> Counter[int]:
+    return Counter(leaf for boundary in boundaries for below in boundary.leaves.values() for leaf in below.values())
 
 
 def _main(layouts: tuple[Layout, ...]) -> Layout:

@@ -68,26 +68,25 @@ class Tape:
         nodes: list[Node] = []
         edges: list[tuple[tuple[int, int] | None, ...]] = []
         leaves: dict[int, str] = {}
-        stack: list[tuple[Node, bool]] = [(losses.grad_fn, False)]
+        stack: list[tuple[Node, Any]] = [(losses.grad_fn, None)]
         while stack:
-            node, ready = stack.pop()
-            if ready:
-                made = tuple(
-                    None if index[source] is None else (index[source], output) for source, output in node.next_functions
-                )
-                name = names.get(id(node.variable)) if not made and hasattr(node, "variable") else None
-                if name is None and not any(made):
-                    index[node] = None
+            node, sources = stack.pop()
+            if sources is None:
+                if node in index:
                     continue
+                index[node] = None
+                sources = node.next_functions
+                stack.append((node, sources))
+                stack.extend((source, None) for source, _ in sources if source not in index)
+                continue
+            made = tuple([None if (at := index[source]) is None else (at, output) for source, output in sources])
+            name = names.get(id(node.variable)) if not made and hasattr(node, "variable") else None
+            if name is not None:
+                leaves[len(nodes)] = name
+            if name is not None or any(made):
                 index[node] = len(nodes)
-                if name is not None:
-                    leaves[len(nodes)] = name
                 nodes.append(node)
-                edges.append(made)  # type: ignore[arg-type]
-            elif node not in index:
-                index[node] = None  # an edge back to a node still being read cannot happen: the graph has no cycles
-                stack.append((node, True))
-                stack.extend((source, False) for source, _ in node.next_functions if source not in index)
+                edges.append(made)
         signature = (tuple(node.name() for node in nodes), tuple(edges), tuple(leaves.items()))
         return Tape(tuple(nodes), tuple(edges), leaves, signature)
 

@@ -120,7 +120,8 @@ class Product(Use):
     def add_to(self, total: Tensor, square: Tensor) -> None:
         """Add Σ G_i and Σ G_i², tile by tile in one buffer that stays in the cache."""
         height, width = self.shape
-        step = max(1, BLOCK_BYTES // (4 * max(width, 1)))
+        n_tiles = max(1, -(-4 * height * width // BLOCK_BYTES))
+        step = max(1, -(-height // n_tiles))
         buffer = self.left.new_empty(0)
         for top in range(0, height, step):
             left = self.left[:, :, top : top + step].transpose(1, 2)
