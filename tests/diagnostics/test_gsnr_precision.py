@@ -82,7 +82,7 @@ def test_with_the_same_active_units_single_precision_is_exact_to_six_digits(
 
 @pytest.mark.parametrize(("edge", "variance"), [(1e-9, 0.0), (-1e-9, 1 / 8)])
 def test_one_unit_on_the_edge_of_a_relu_changes_the_variance(edge: float, variance: float) -> None:
-    """The bias's gradient is 1 for active samples, else 0. The input of the eighth hardly changes; its gradient does."""
+    """The bias's gradient is 1 for active samples, else 0. The eighth input hardly changes, its gradient does."""
     layer = nn.Linear(1, 1).double()
     nn.init.ones_(layer.weight)
     nn.init.zeros_(layer.bias)

@@ -326,3 +326,29 @@ def test_a_branch_that_starts_at_zero(check_exact: Any) -> None:
     check_exact(net, [data(6, 3)])
     nn.init.normal_(net.outer.weight)  # same graph, now with gradients behind the branch
     check_exact(net, [data(6, 3)])
+
+
+def test_tokens_picked_by_their_data(check_exact: Any) -> None:
+    """A head on masked positions: each of the first samples has two, so only the batch itself shows the truth."""
+
+    class Picked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk, self.head = nn.Linear(3, 4), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+            hidden = self.head(torch.tanh(self.trunk(x))[mask]).square().sum(1)
+            return torch.zeros(mask.shape, dtype=x.dtype).masked_scatter(mask, hidden).sum(1)
+
+    net = seeded(Picked())
+    counts = [2, 2, 2, 1, 3, 2]
+    mask = torch.arange(4) < torch.tensor(counts)[:, None]
+    check_exact(net, [data(6, 4, 3), mask], lambda x, mask: net(x, mask))
+
+
+def test_one_model_with_losses_along_different_axes(check_exact: Any) -> None:
+    """Samples first and time first, as many of the one as of the other, with the same operations in the graph."""
+    net = seeded(nn.Linear(3, 4))
+    x = data(5, 5, 3)
+    check_exact(net, [x], lambda x: net(x).sin().mean((1, 2)))
+    check_exact(net, [x], lambda x: net(x).sin().mean((0, 2)))

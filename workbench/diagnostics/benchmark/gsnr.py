@@ -12,6 +12,7 @@ import copy
 import multiprocessing
 import resource
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,7 +61,9 @@ def run(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return {case.name: _case(case, approaches, rounds, memory, slowest) for case in cases}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the other programs warn about what they do; the figures show it
+            return {case.name: _case(case, approaches, rounds, memory, slowest) for case in cases}
     finally:
         torch.set_num_threads(threads)
 

@@ -123,7 +123,7 @@ def opacus(problem: Problem) -> Callable[[], Result]:
         try:
             model = GradSampleModule(problem.model, loss_reduction="sum", strict=True)
         except Exception as error:
-            raise Unsupported(f"Opacus: {str(error).splitlines()[0]}") from error
+            raise Unsupported("Opacus does not support some layer") from error
 
     def run() -> Result:
         nn.functional.cross_entropy(model(problem.inputs), problem.targets, reduction="sum").backward()

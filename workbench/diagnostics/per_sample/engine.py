@@ -10,6 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,19 +63,31 @@ def measure_batch(batch: Batch, sums: BatchSums) -> dict[str, str]:
 
 
 def _recall(batch: Batch) -> Plan | None:
-    return _plans.get(batch.model, {}).get(batch.tape.signature)
+    return _plans.get(batch.model, {}).get(_key(batch, batch.tape))
+
+
+def _key(batch: Batch, tape: Tape) -> tuple:
+    """The code of the loss belongs to it: another loss may use the same operations along other axes."""
+    loss: Any = batch.loss
+    while isinstance(loss, partial):
+        loss = loss.func
+    loss = getattr(loss, "__func__", loss)
+    return getattr(loss, "__code__", type(loss)), tape.signature
 
 
 def _remember(batch: Batch, tape: Tape, plan: Plan) -> None:
+    if tape.selects:
+        return
     known = _plans.setdefault(batch.model, {})
     if len(known) >= _MAX_PLANS:
         known.clear()
-    known[tape.signature] = plan
+    known[_key(batch, tape)] = plan
 
 
 def _make(batch: Batch) -> Plan:
+    """Layouts from a few samples where that is safe, otherwise from the batch itself."""
     tape, losses = batch.tape, batch.losses
-    if batch.samples > _PROBE_SAMPLES:
+    if batch.samples > _PROBE_SAMPLES and not tape.selects:
         tape, losses = _probe(batch) or (tape, losses)
     plan = make_plan(tape, find_layouts(tape, losses))
     _remember(batch, tape, plan)

@@ -43,6 +43,35 @@ REARRANGES = RENAMES | {
 }
 
 
+#: Operations that pick entries by their data, so that another batch may be picked differently.
+_SELECTS = frozenset(
+    {
+        "IndexBackward0",
+        "IndexSelectBackward0",
+        "MaskedSelectBackward0",
+        "GatherBackward0",
+        "TakeBackward0",
+        "IndexPutBackward0",
+        "IndexAddBackward0",
+        "ScatterBackward0",
+        "ScatterAddBackward0",
+        "SortBackward0",
+        "TopkBackward0",
+    }
+)
+#: Operations whose axis tells graphs apart.
+_AXES = {
+    "TransposeBackward0": ("_saved_dim0", "_saved_dim1"),
+    "PermuteBackward0": ("_saved_dims",),
+    "SumBackward1": ("_saved_dim",),
+    "MeanBackward1": ("_saved_dim",),
+    "SelectBackward0": ("_saved_dim",),
+    "CatBackward0": ("_saved_dim",),
+    "StackBackward0": ("_saved_dim",),
+    "UnbindBackward0": ("_saved_dim",),
+}
+
+
 @dataclass(frozen=True)
 class Tape:
     """Nodes that lead to a measured parameter, each after every node that it leads to; the last one is the loss.
@@ -87,8 +116,17 @@ class Tape:
                 index[node] = len(nodes)
                 nodes.append(node)
                 edges.append(made)
-        signature = (tuple(node.name() for node in nodes), tuple(edges), tuple(leaves.items()))
+        names_of_nodes = tuple([node.name() for node in nodes])
+        axes = tuple(
+            [getattr(n, a) for n, name in zip(nodes, names_of_nodes, strict=True) for a in _AXES.get(name, ())]
+        )
+        signature = (names_of_nodes, axes, tuple(edges), tuple(leaves.items()))
         return Tape(tuple(nodes), tuple(edges), leaves, signature)
+
+    @property
+    def selects(self) -> bool:
+        """Whether some operation picks entries by their data: then graphs of one structure may differ in layout."""
+        return not _SELECTS.isdisjoint(self.signature[0])
 
     def edge(self, end: tuple[int, int]) -> GradientEdge:
         """For torch.autograd.grad."""
