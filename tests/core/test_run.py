@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.core import MissingTable, Run, RunFormatError, RunWriter, validate
+from workbench.core import Gramian, MissingTable, Run, RunFormatError, RunWriter, validate
 
 
 @pytest.fixture
@@ -145,6 +145,16 @@ def test_validate_finds_what_does_not_fit_together(run_folder):
     assert "sample ids occur more than once: 1" in text
     assert "predictions points at 1 samples that the samples table lacks: 7" in text
     assert "notes: not a table of the run format" in text
+
+
+def test_domains_may_play_the_tasks_of_a_gramian(tmp_path):
+    with RunWriter(tmp_path / "run", tasks=["digit"], domains=["a", "b"]) as rec:
+        dot = np.ones((1, 2, 3, 2, 3))
+        rec.gramian(0, Gramian(("trunk",), ("a", "b"), dot, np.full((2, 3), 4)))
+    assert validate(tmp_path / "run") == []
+    with RunWriter(tmp_path / "run", tasks=["digit"], domains=["a"], overwrite=True) as rec:
+        rec.gramian(0, Gramian(("trunk",), ("a", "b"), dot, np.full((2, 3), 4)))
+    assert "task_gradients.task_a names b, missing from 'tasks'" in str(validate(tmp_path / "run")[0])
 
 
 def test_a_run_without_anything_opens(tmp_path):

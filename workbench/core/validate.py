@@ -67,6 +67,8 @@ def _undeclared(run: Run) -> Iterator[Problem]:
         if not run.has(table):
             continue
         declared = {getattr(entry, "name", entry) for entry in getattr(run.info, kind)}
+        if table == "task_gradients":  # domains and datasets may play the tasks
+            declared |= {entry.name for entry in (*run.info.domains, *run.info.datasets)}
         names = run.query(f"SELECT DISTINCT {column} AS name FROM {table}")["name"].dropna()
         unknown = sorted(set(names) - declared - {""})
         if unknown:
