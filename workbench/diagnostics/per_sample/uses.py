@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -154,13 +155,19 @@ class Lookup(Use):
         return Lookup(self.index[index], self.gradient[index], self.n_rows)
 
     def sums(self) -> tuple[Tensor, Tensor]:
-        """Rows looked up more than once by a sample are added before squaring; the others are 0."""
+        total, square = (self.gradient.new_zeros(self.shape) for _ in range(2))
+        keys, found = self.found()
+        row = keys % self.n_rows
+        return total.index_add_(0, row, found), square.index_add_(0, row, found.square())
+
+    def found(self) -> tuple[Tensor, Tensor]:
+        """The rows that are not 0: sample · n_rows + row [n], ascending, and their gradients [n, D].
+
+        What a sample looked up more than once is added.
+        """
         keys, position = torch.unique(self._keys(self.index), return_inverse=True)
         found = self.gradient.new_zeros(len(keys), self.shape[1])
-        found.index_add_(0, position.flatten(), self.gradient.flatten(0, 1))
-        total, square = (self.gradient.new_zeros(self.shape) for _ in range(2))
-        row = keys % self.n_rows
-        return total.index_add_(0, row, found), square.index_add_(0, row, found.square_())
+        return keys, found.index_add_(0, position.flatten(), self.gradient.flatten(0, 1))
 
     def _keys(self, index: Tensor) -> Tensor:
         return index + self.n_rows * torch.arange(len(index), device=index.device)[:, None]
@@ -185,10 +192,37 @@ class Sum(Use):
         return Sum([use.select(index) for use in self.uses])
 
 
+@dataclass
+class TiedTable(Sum):
+    """A table that is also a matrix of products, such as the input and output embedding of a language model.
+
+    With sparse looked-up rows L and dense products P, Σ (L + P)² = Σ L² + Σ P² + 2 Σ L∘P, where the last needs P only
+    in the rows that a sample looked up.
+    """
+
+    def sums(self) -> tuple[Tensor, Tensor]:
+        lookup, product = self.uses
+        assert isinstance(lookup, Lookup)
+        assert isinstance(product, Product)
+        (total, square), (other_total, other_square) = product.sums(), lookup.sums()
+        total += other_total
+        square += other_square
+        keys, found = lookup.found()
+        ends = torch.searchsorted(keys, torch.arange(self.samples + 1, device=keys.device) * lookup.n_rows).tolist()
+        for sample, (start, stop) in enumerate(pairwise(ends)):
+            row = keys[start:stop] % lookup.n_rows
+            dense = product.left[sample][:, row].T @ product.right[sample]
+            square.index_add_(0, row, dense.mul_(found[start:stop]), alpha=2)
+        return total, square
+
+
 def add_uses(uses: list[Use]) -> Use:
     """All uses of one parameter as one; matrix products are joined along T."""
     products = [use for use in uses if isinstance(use, Product)]
     if len(products) > 1:
         joined = Product(torch.cat([p.left for p in products], 1), torch.cat([p.right for p in products], 1))
-        uses = [joined, *(use for use in uses if not isinstance(use, Product))]
+        products, uses = [joined], [joined, *(use for use in uses if not isinstance(use, Product))]
+    lookups = [use for use in uses if isinstance(use, Lookup)]
+    if len(uses) == 2 and len(lookups) == len(products) == 1:
+        return TiedTable([*lookups, *products])
     return uses[0] if len(uses) == 1 else Sum(uses)
