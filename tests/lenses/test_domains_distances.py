@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from workbench.lenses.domains.distances import (
     against_null,
     coral,
+    coral_relabelled,
     covariance,
     frechet,
     frechet_of,
@@ -17,6 +18,7 @@ from workbench.lenses.domains.distances import (
     mmd2,
     mmd2_biased,
     mmd2_relabelled,
+    moments_relabelled,
     paired_relabellings,
     principal_components,
     relabellings,
@@ -110,7 +112,15 @@ def test_relabelled_frechet_equals_frechet_of_each_relabelling():
     z = np.concatenate([x, y])
     masks = relabellings(len(x), len(y), 8, np.random.default_rng(1))
     slow = [frechet_of(z[mask], z[~mask]) for mask in masks]
-    assert frechet_relabelled(z, masks) == pytest.approx(slow, rel=1e-6)
+    assert frechet_relabelled(moments_relabelled(z, masks)) == pytest.approx(slow, rel=1e-6)
+
+
+def test_relabelled_coral_equals_coral_of_each_relabelling():
+    x, y = _clouds(6)
+    z = np.concatenate([x, y])
+    masks = relabellings(len(x), len(y), 5, np.random.default_rng(2))
+    slow = [coral(z[mask], z[~mask]) for mask in masks]
+    assert coral_relabelled(moments_relabelled(z, masks)) == pytest.approx(slow, rel=1e-9)
 
 
 def test_coral_of_a_stretched_square():

@@ -34,7 +34,7 @@ def test_every_layer_step_pair_and_measure_is_there(planted):
     frame = planted.comparisons
     assert set(frame["layer"]) == set(LAYERS)
     assert set(frame["step"]) == set(STEPS)
-    assert len(frame) == 2 * 2 * 3 * (6 + 4)  # layers, steps, measures, pairs and references
+    assert len(frame) == 2 * (4 + 5) * (6 + 4)  # layers, measures of both steps, pairs and references
     assert not frame.duplicated(["layer", "step", "domain_a", "domain_b", "measure"]).any()
     assert (frame["n"] == 120).all()
 
@@ -147,6 +147,16 @@ def test_a_small_domain_is_left_out_with_a_note(tmp_path):
     assert any("'tiny' (5)" in note for note in stats.notes)
     assert stats.class_shift.empty
     assert set(stats.mixing["scope"]) == {"all"}
+
+
+def test_domains_without_a_class_in_common_are_still_told_apart(tmp_path):
+    rng = np.random.default_rng(0)
+    target = np.repeat([0, 1], 60)
+    with RunWriter(tmp_path / "run", tasks=["t"]) as rec:
+        rec.samples({"sample": np.arange(120), "domain": np.repeat(["a", "b"], 60), "target_t": target})
+        values = rng.normal(size=(120, 3)) + 4 * target[:, None]
+        rec.embedding(0, "trunk", values.astype(np.float32), np.arange(120))
+    assert _rows(statistics(Run(tmp_path / "run"), permutations=99), "mmd2", "trunk", 0)["p"].max() <= 0.02
 
 
 def test_no_samples_table_says_how_to_record_it(tmp_path):

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 from domains_runs import write_run
 
+from workbench.core import Run, RunWriter
 from workbench.lenses.base import LEVELS
 from workbench.lenses.domains.statistics import statistics
 from workbench.lenses.domains.verdicts import verdicts
@@ -13,10 +15,12 @@ def _verdicts(folder, **options):
 def test_a_harmful_shift_names_domain_layer_and_loss(tmp_path):
     first = _verdicts(tmp_path, shifts={"a": 0, "b": 0, "c": 5}, held_out=("c",), harm={"c": 0.5})[0]
     assert first.level == "problem"
-    assert "'c' (held out) lies furthest from the training domains: at layer 'stem', step 100" in first.sentence
+    assert (
+        "'c' (held out) lies furthest from the training domains in the last layer, 'trunk', at step" in first.sentence
+    )
     assert "the shift does harm" in first.sentence
     assert first.low < first.value < first.high
-    assert first.options == {"layer": "stem", "step": "100", "domain": "c"}
+    assert first.options == {"layer": "trunk", "step": "100", "domain": "c"}
 
 
 def test_a_shift_without_loss_is_left_alone(tmp_path):
@@ -45,10 +49,28 @@ def test_too_few_samples_cannot_tell(tmp_path):
     assert "at least 100 samples" in found[0].next_step
 
 
-def test_the_domain_that_loses_most_is_named_too(tmp_path):
+def test_every_shifted_held_out_domain_is_named(tmp_path):
     found = _verdicts(tmp_path, shifts={"a": 0, "b": 0, "c": 3, "d": 8}, harm={"c": 0.6, "d": 0.1}, held_out=("c", "d"))
     assert "'d' (held out) lies furthest" in found[0].sentence
-    assert any("'c' (held out) lies less far away but loses more" in one.sentence for one in found[1:])
+    assert "'c' (held out) is shifted against the training domains" in found[1].sentence
+    assert found[1].level == "problem"
+
+
+def test_the_training_domain_that_loses_most_is_named_too(tmp_path):
+    found = _verdicts(tmp_path, shifts={"a": 0, "b": 0, "c": 4, "d": 8}, harm={"c": 0.6}, held_out=("d",))
+    assert any("'c' lies less far away but loses more" in one.sentence for one in found[1:])
+
+
+def test_an_earlier_layer_is_named_when_the_last_one_shows_nothing(tmp_path):
+    rng = np.random.default_rng(0)
+    domain = np.repeat(["a", "b"], 120)
+    with RunWriter(tmp_path / "run") as rec:
+        rec.samples({"sample": np.arange(240), "domain": domain})
+        for layer, shift in (("stem", 3.0), ("trunk", 0.0)):
+            values = rng.normal(size=(240, 5)) + shift * (domain == "b")[:, None]
+            rec.embedding(0, layer, values.astype(np.float32), np.arange(240))
+    first = verdicts(statistics(Run(tmp_path / "run"), permutations=99))[0]
+    assert "in layer 'stem' at step 0" in first.sentence
 
 
 def test_depth_that_removes_the_domain_is_said(tmp_path):

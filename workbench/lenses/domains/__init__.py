@@ -29,9 +29,18 @@ from __future__ import annotations
 import pandas as pd
 
 from workbench.lenses.base import Lens, View
+from workbench.lenses.domains.depth_figures import (
+    bound_figure,
+    class_mix_figure,
+    estimates_figure,
+    similarity_figure,
+    split_figure,
+    witness_figure,
+)
 from workbench.lenses.domains.figures import class_bars, distance_matrix, mixing_figure, over_layers, over_training
-from workbench.lenses.domains.map_figure import colour_options, map_figure
-from workbench.lenses.domains.statistics import MEASURES, REFERENCE, DomainShift, statistics
+from workbench.lenses.domains.map_figure import aligned_figure, colour_options, map_figure
+from workbench.lenses.domains.measure import MEASURES, REFERENCE
+from workbench.lenses.domains.statistics import DomainShift, statistics
 from workbench.lenses.domains.verdicts import verdicts
 
 __all__ = ["LENS", "MEASURES", "REFERENCE", "DomainShift", "colour_options", "map_figure", "statistics", "verdicts"]
@@ -44,6 +53,13 @@ def tables(stats: DomainShift) -> dict[str, pd.DataFrame]:
         "Neighbour mixing": stats.mixing,
         "Shift per class": stats.class_shift,
         "Accuracy per domain": stats.accuracy,
+        "Kind of shift": stats.depth.split,
+        "Shift of the mean": stats.depth.mean_split,
+        "Mix of classes": stats.depth.class_mix,
+        "Accuracy without labels": stats.depth.estimates,
+        "Terms of the bound": stats.depth.bound,
+        "Similarity of layers and steps": stats.depth.similarity,
+        "Evidence": stats.depth.witness,
     }
 
 
@@ -69,6 +85,20 @@ LENS = Lens(
              "Whether nearest neighbours come from other domains, over all samples and within classes."),
         View("classes", "Per class", class_bars,
              "How far each class of a domain lies from the same class elsewhere; hatched bars: only chance."),
+        View("witness", "Evidence", witness_figure,
+             "The samples that make the difference: typical of the domain to the right, of its reference to the left."),
+        View("split", "Kind of shift", split_figure,
+             "The change of accuracy, split into another mix of classes and other answers within the same classes."),
+        View("mix", "Mix of classes", class_mix_figure,
+             "Shares of the classes in a domain, and what would be guessed without its labels."),
+        View("estimates", "Without labels", estimates_figure,
+             "Accuracy guessed from confidences and distances without a domain's labels, beside the true accuracy."),
+        View("bound", "Limits", bound_figure,
+             "Error in the reference, domain distance and joint error: the largest term is what to work on."),
+        View("similarity", "Layers and steps", similarity_figure,
+             "Which layers moved during training, and which layers resemble each other (CKA)."),
+        View("aligned", "Map over training", aligned_figure,
+             "The same samples at every checkpoint, turned onto one another, as an animation."),
     ),
     tables=tables,
 )  # fmt: skip

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float, Int
 
 from workbench.core import Run
 from workbench.lenses.domains.points import Cohort
@@ -58,6 +61,7 @@ def _counts(run: Run, who: Cohort) -> pd.DataFrame:
                count(*) AS n
         FROM predictions p JOIN samples s ON s.sample = p.sample
         WHERE p.task = $task AND s.{target} IS NOT NULL AND p.prediction IS NOT NULL
+              AND lower(CAST(s.{target} AS VARCHAR)) <> 'nan'
               AND list_contains($splits, coalesce(s.split, ''))
         GROUP BY ALL ORDER BY ALL
         """,
@@ -92,3 +96,49 @@ def _against(now: pd.DataFrame, name: str, reference: list[str]) -> dict[str, fl
 def _wilson(share: float, n: float) -> tuple[float, float]:
     low, high = wilson(np.array([share * n]), np.array([n]))
     return float(low[0]), float(high[0])
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the model says about every sample of a cohort, in its order, at one step.
+
+    Attributes:
+        predicted: Class code; -1 where there is no prediction or it is no known class.
+        confidence: As recorded; NaN where unknown.
+        right: Whether the prediction is the target.
+    """
+
+    predicted: Int[np.ndarray, " N"]
+    confidence: Float[np.ndarray, " N"]
+    right: Bool[np.ndarray, " N"]
+
+    @property
+    def known(self) -> Bool[np.ndarray, " N"]:
+        return self.predicted >= 0
+
+
+def answers_of(run: Run, who: Cohort, step: int) -> Answers | None:
+    """Predictions of the cohort's task at the last step up to ``step``; None without any, or without classes."""
+    if who.task is None or not run.has("predictions"):
+        return None
+    frame = run.query(
+        """
+        SELECT sample, CAST(prediction AS VARCHAR) AS prediction, confidence FROM predictions
+        WHERE task = $task AND sample IN (SELECT DISTINCT sample FROM embeddings)
+              AND step = (SELECT max(step) FROM predictions WHERE task = $task AND step <= $step)
+        """,
+        {"task": who.task, "step": step},
+    ).drop_duplicates("sample")
+    if frame.empty:
+        return None
+    frame = frame.set_index("sample").reindex(who.frame.index)
+    number = pd.to_numeric(frame["prediction"], errors="coerce")
+    if run.info.task(who.task).classes and number.notna().any():
+        code = number.where((number >= 0) & (number < len(who.classes)), -1)
+    else:
+        whole = number.notna() & (number % 1 == 0)
+        text = frame["prediction"].where(~whole, number.fillna(0).astype(np.int64).astype(str))
+        code = text.map({name: code for code, name in enumerate(who.classes)}).fillna(-1)
+    predicted = code.to_numpy(dtype=np.int64)
+    confidence = frame["confidence"].to_numpy(dtype=float)
+    return Answers(predicted, confidence, (predicted >= 0) & (predicted == who.target))

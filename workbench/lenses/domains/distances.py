@@ -174,12 +174,18 @@ def frechet_of(x: Float[np.ndarray, "N D"], y: Float[np.ndarray, "M D"]) -> floa
     return frechet(x.mean(axis=0), covariance(x), y.mean(axis=0), covariance(y))
 
 
-def frechet_relabelled(z: Float[np.ndarray, "N D"], masks: Bool[np.ndarray, "R N"]) -> Float[np.ndarray, " R"]:
-    """Fréchet distance for every relabelling, from moments that one matrix product gathers.
+@dataclass(frozen=True)
+class Moments:
+    """Means and covariances (n - 1) of both samples for R relabellings, gathered by one matrix product."""
 
-    tr (C_x C_y)^½ through a Cholesky factor L of C_x: the eigenvalues of L' C_y L are those of C_x C_y. A ridge of
-    1e-9 of the mean variance keeps degenerate covariances factorable.
-    """
+    mean_x: Float[np.ndarray, "R D"]
+    cov_x: Float[np.ndarray, "R D D"]
+    mean_y: Float[np.ndarray, "R D"]
+    cov_y: Float[np.ndarray, "R D D"]
+
+
+def moments_relabelled(z: Float[np.ndarray, "N D"], masks: Bool[np.ndarray, "R N"]) -> Moments:
+    """Moments for every relabelling. Every row marks the same number of points."""
     width = z.shape[1]
     z = (z - z.mean(axis=0)).astype(np.float64)
     products = (z[:, :, None] * z[:, None, :]).reshape(len(z), -1)
@@ -190,12 +196,28 @@ def frechet_relabelled(z: Float[np.ndarray, "N D"], masks: Bool[np.ndarray, "R N
     sum_y, second_y = z.sum(axis=0) - sum_x, products.sum(axis=0).reshape(width, width) - second_x
     cov_x = (second_x - sum_x[:, :, None] * sum_x[:, None, :] / n) / (n - 1)
     cov_y = (second_y - sum_y[:, :, None] * sum_y[:, None, :] / m) / (m - 1)
-    ridge = 1e-9 * float(np.einsum("nd,nd->", z, z)) / z.size + 1e-300
-    factor = np.linalg.cholesky(cov_x + ridge * np.eye(width))
-    inner = np.swapaxes(factor, 1, 2) @ cov_y @ factor
+    return Moments(sum_x / n, cov_x, sum_y / m, cov_y)
+
+
+def frechet_relabelled(moments: Moments) -> Float[np.ndarray, " R"]:
+    """Fréchet distance for every relabelling.
+
+    tr (C_x C_y)^½ through a Cholesky factor L of C_x: the eigenvalues of L' C_y L are those of C_x C_y. A ridge of
+    1e-9 of the mean variance keeps degenerate covariances factorable.
+    """
+    width = moments.cov_x.shape[-1]
+    traces = np.trace(moments.cov_x, axis1=1, axis2=2) + np.trace(moments.cov_y, axis1=1, axis2=2)
+    ridge = 1e-9 * float(traces.mean()) / width + 1e-300
+    factor = np.linalg.cholesky(moments.cov_x + ridge * np.eye(width))
+    inner = np.swapaxes(factor, 1, 2) @ moments.cov_y @ factor
     cross = np.sqrt(np.clip(np.linalg.eigvalsh(inner), 0, None)).sum(axis=1)
-    traces = np.trace(cov_x, axis1=1, axis2=2) + np.trace(cov_y, axis1=1, axis2=2)
-    return ((sum_x / n - sum_y / m) ** 2).sum(axis=1) + traces - 2 * cross
+    return ((moments.mean_x - moments.mean_y) ** 2).sum(axis=1) + traces - 2 * cross
+
+
+def coral_relabelled(moments: Moments) -> Float[np.ndarray, " R"]:
+    """CORAL loss for every relabelling."""
+    width = moments.cov_x.shape[-1]
+    return ((moments.cov_x - moments.cov_y) ** 2).sum(axis=(1, 2)) / (4 * width**2)
 
 
 def covariance(x: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "D D"]:

@@ -10,7 +10,8 @@ import pandas as pd
 
 from workbench.core import ConfigError
 from workbench.lenses import palette
-from workbench.lenses.domains.statistics import MEASURES, REFERENCE, DomainShift
+from workbench.lenses.domains.measure import MEASURES, REFERENCE
+from workbench.lenses.domains.statistics import DomainShift
 from workbench.lenses.domains.verdicts import ALPHA, p_text, reference_name
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def distance_matrix(
     names = [wrapped(label(stats, domain)) for domain in stats.domains]
     at = _rows(stats, measure, layer=layer, step=step)
     at = at[at["domain_b"] != REFERENCE]
+    if at.empty:
+        return empty(f"{title} is computed at the last step, {stats.steps[-1]}, only.")
     value, p, n, high = (np.full((len(names), len(names)), np.nan) for _ in range(4))
     a, b = (pd.Categorical(at[column], list(stats.domains)).codes for column in ("domain_a", "domain_b"))
     for grid, column in ((value, "excess"), (p, "p_adjusted"), (n, "n"), (high, "null_excess")):
@@ -94,6 +97,8 @@ def over_training(stats: DomainShift, measure: str = "mmd2", layer: str | None =
     """Distance of every domain from its reference at the recorded steps of one layer."""
     layer = chosen(stats.layers, layer, "layer")
     rows = _rows(stats, measure, layer=layer)
+    if measure == "sliced":
+        return empty("The sliced Wasserstein distance is computed at the last step only; choose another distance.")
     fig = _curves(stats, rows[rows["domain_b"] == REFERENCE], "step", stats.steps, measure)
     fig.update_layout(title={"text": f"Distance over training at {layer}", "subtitle": {"text": _against(stats)}})
     fig.update_xaxes(title="training step", tickmode="array", tickvals=np.array(stats.steps))
@@ -104,6 +109,8 @@ def over_layers(stats: DomainShift, measure: str = "pad", step: int | None = Non
     """Distance of every domain from its reference along the network at one step."""
     step = chosen(stats.steps, step, "step")
     rows = _rows(stats, measure, step=step)
+    if rows.empty:
+        return empty(f"{measure_name(measure)} is computed at the last step, {stats.steps[-1]}, only.")
     fig = _curves(stats, rows[rows["domain_b"] == REFERENCE], "layer", stats.layers, measure)
     title = f"Distance through the network at step {step}"
     fig.update_layout(title={"text": title, "subtitle": {"text": _against(stats)}})
@@ -158,7 +165,7 @@ def class_bars(
     import plotly.graph_objects as go
 
     layer, step = chosen(stats.layers, layer, "layer"), chosen(stats.steps, step, "step")
-    domain = chosen(stats.domains, domain or _furthest(stats, layer, step), "domain")
+    domain = chosen(stats.domains, domain or furthest(stats, layer, step), "domain")
     rows = stats.class_shift
     rows = rows[(rows["layer"] == layer) & (rows["step"] == step) & (rows["domain_a"] == domain)]
     rows = rows[rows["domain_b"] == REFERENCE].sort_values("shift", ascending=False)
@@ -207,7 +214,9 @@ def empty(sentence: str) -> go.Figure:
     return fig.update_layout(xaxis_visible=False, yaxis_visible=False, height=300)
 
 
-def _furthest(stats: DomainShift, layer: str, step: int) -> str:
+def furthest(stats: DomainShift, layer: str | None = None, step: int | None = None) -> str:
+    """The domain with the largest MMD² from its reference, at the last layer and step by default."""
+    layer, step = chosen(stats.layers, layer, "layer"), chosen(stats.steps, step, "step")
     rows = _rows(stats, "mmd2", layer=layer, step=step)
     rows = rows[rows["domain_b"] == REFERENCE]
     return stats.domains[-1] if rows.empty else str(rows.iloc[int(rows["excess"].argmax())]["domain_a"])

@@ -9,9 +9,11 @@ import pandas as pd
 
 from workbench.core import ConfigError
 from workbench.lenses import palette
+from workbench.lenses.domains.aligned import aligned_layouts
 from workbench.lenses.domains.figures import chosen, label
 from workbench.lenses.domains.maps import Layout, layout_of
-from workbench.lenses.domains.statistics import REFERENCE, DomainShift
+from workbench.lenses.domains.measure import REFERENCE
+from workbench.lenses.domains.statistics import DomainShift
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -47,7 +49,7 @@ def map_figure(
     faint = np.zeros(len(points.sample), dtype=bool)
     faint[layout.doubtful] = True
     scatter = go.Scattergl if len(points.sample) > _WEBGL_FROM else go.Scatter
-    size = float(np.clip(180 / np.sqrt(max(len(points.sample), 1)), 3, 9))
+    size = _marker_size(len(points.sample))
     fig = go.Figure()
     for name, rows, style in _groups(stats, points.domain, values, continuous, colour):
         fig.add_trace(
@@ -72,6 +74,85 @@ def map_figure(
     fig.update_xaxes(title=_axis(layout, 0), **axes)
     fig.update_yaxes(title=_axis(layout, 1), scaleanchor="x", **axes)
     return fig
+
+
+def aligned_figure(
+    stats: DomainShift, layer: str | None = None, colour: str = "domain", method: str = "pca"
+) -> go.Figure:
+    """The same samples at every checkpoint of a layer, turned onto one another: play it, or drag the step."""
+    import plotly.graph_objects as go
+
+    layer = chosen(stats.layers, layer, "layer")
+    slices = [stats.points[layer, step] for step in stats.steps if (layer, step) in stats.points]
+    layouts = aligned_layouts(slices, method)
+    points = layouts[0].points
+    sample = stats.samples.loc[points.sample]
+    values, continuous = _colour_values(stats, sample, colour)
+    groups = _groups(stats, points.domain, values, continuous, colour)
+    size = _marker_size(len(points.sample))
+    text = [_hover(stats, sample, values, rows, np.zeros(len(values), dtype=bool), colour) for _, rows, _ in groups]
+
+    def traces(layout: Layout) -> list[go.Scatter]:
+        faint = np.zeros(len(points.sample), dtype=bool)
+        faint[layout.doubtful] = True
+        return [
+            go.Scatter(
+                x=layout.xy[rows, 0], y=layout.xy[rows, 1], mode="markers", name=name,
+                ids=points.sample[rows].astype(str), customdata=points.sample[rows], text=text[i],
+                hovertemplate="%{text}<br>sample %{customdata}<extra></extra>",
+                marker={"size": size, "opacity": np.where(faint[rows], 0.2, 0.85), **style},
+            )
+            for i, (name, rows, style) in enumerate(groups)
+        ]  # fmt: skip
+
+    frames = [
+        go.Frame(
+            name=str(layout.points.step),
+            data=traces(layout),
+            layout={"title": {"subtitle": {"text": _caption(stats, layout, method, len(layout.doubtful))}}},
+        )
+        for layout in layouts
+    ]
+    fig = go.Figure(data=frames[-1].data, frames=frames)
+    reach = 1.08 * float(max(np.abs(layout.xy).max() for layout in layouts))
+    fig.update_layout(
+        title={
+            "text": f"{layer} over training: {layouts[0].method.upper()}, each step turned onto the one before",
+            "subtitle": {"text": _caption(stats, layouts[-1], method, len(layouts[-1].doubtful))},
+        },
+        height=680,
+        margin={"l": 20, "r": 20, "t": 110, "b": 20},
+        legend={"title": "domain" if continuous else colour, "itemsizing": "constant"},
+        **_player([frame.name for frame in frames]),
+    )
+    axes: dict[str, Any] = {"range": [-reach, reach], "zeroline": False, "showticklabels": False, "title": None}
+    fig.update_xaxes(**axes)
+    fig.update_yaxes(**axes, scaleanchor="x")
+    return fig
+
+
+def _player(names: list[str]) -> dict[str, Any]:
+    """A play button and a slider over the frames, the last one shown first."""
+    move = {"duration": 600, "easing": "cubic-in-out"}
+    play = {"frame": {"duration": 900, "redraw": False}, "transition": move, "fromcurrent": False}
+    jump = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}, "transition": {"duration": 300}}
+    grey = palette.faded(palette.UNKNOWN, 0.25)
+    buttons = [{"label": "▶ Play", "method": "animate", "args": [None, play]}]
+    steps = [{"label": name, "method": "animate", "args": [[name], jump]} for name in names]
+    return {
+        "updatemenus": [
+            {"type": "buttons", "buttons": buttons, "showactive": False, "x": 0, "y": -0.06, "xanchor": "left",
+             "yanchor": "top", "bgcolor": grey, "bordercolor": palette.UNKNOWN}
+        ],
+        "sliders": [
+            {"steps": steps, "active": len(names) - 1, "x": 0.12, "y": -0.04, "len": 0.88, "bgcolor": grey,
+             "currentvalue": {"prefix": "step "}, "bordercolor": palette.UNKNOWN}
+        ],
+    }  # fmt: skip
+
+
+def _marker_size(n: int) -> float:
+    return float(np.clip(180 / np.sqrt(max(n, 1)), 3, 9))
 
 
 def colour_options(stats: DomainShift) -> tuple[str, ...]:

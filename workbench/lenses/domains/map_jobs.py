@@ -176,14 +176,6 @@ def finished_map(points: Points) -> Layout | None:
     return judged_layout("umap", points, job.result()[0]) if job.state == "done" else None
 
 
-def finished_maps(slices: Sequence[Points]) -> list[Layout] | None:
-    """The aligned UMAP maps of several slices with the default options, if a job has finished them."""
-    job = find_map(slices)
-    if job.state != "done":
-        return None
-    return [judged_layout("umap", points, xy) for points, xy in zip(slices, job.result(), strict=True)]
-
-
 def cache_folder() -> Path:
     """Where computed maps are kept: ``WORKBENCH_CACHE_DIR``, or the user's cache folder."""
     given = os.environ.get("WORKBENCH_CACHE_DIR")

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 
 from workbench.lenses.base import Level, Verdict
-from workbench.lenses.domains.statistics import REFERENCE, DomainShift
+from workbench.lenses.domains.measure import REFERENCE
+from workbench.lenses.domains.statistics import DomainShift
+from workbench.lenses.words import percent, percent_range
 
 ALPHA = 0.05
 #: A significant shift under this multiple of the null is too small to act on.
@@ -15,20 +17,39 @@ MIN_RATIO = 2.0
 MAX_DROP = 0.05
 #: With fewer points per domain, "no shift found" says little.
 MIN_POINTS_FOR_SILENCE = 100
+#: From which coherence on: what it means and what to try.
+_COHERENCE = (
+    (0.8, "All classes move together",
+     "Re-estimate normalisation statistics on this domain: that removes a common translation."),
+    (0.4, "The classes move partly together",
+     "Re-estimate normalisation statistics on this domain first; the rest needs its labels or alignment per class."),
+    (0.0, "Each class moves its own way",
+     "Normalisation will not fix it; use labels of this domain or alignment per class."),
+)  # fmt: skip
 
 
 def verdicts(stats: DomainShift) -> list[Verdict]:
-    """The main verdict first; worst first otherwise. Everything is said about the last recorded checkpoint."""
+    """The main verdict first. Everything is said about the last recorded checkpoint.
+
+    The domain that lies furthest in the last layer is named (in an earlier one when the last shows no shift): that is
+    what the classifier sees; the first layers always tell domains apart. Held-out domains that are shifted are named
+    as well.
+    """
     step = stats.steps[-1]
     compared = stats.comparisons[(stats.comparisons["step"] == step) & (stats.comparisons["domain_b"] == REFERENCE)]
     distances = compared[compared["measure"] == "mmd2"]
     found = distances[(distances["p_adjusted"] <= ALPHA) & (distances["ratio"] > 1)]
     if found.empty:
         return [_silence(stats, distances)]
-    furthest = found.iloc[int(found["excess"].argmax())]
-    said = [_furthest(stats, furthest, compared, len(distances))]
-    harmful = _harmful_others(stats, str(furthest["domain_a"]), set(found["domain_a"]))
-    return [*said, *harmful, *_layers(stats, furthest, compared), *_mixing(stats, furthest), *_classes(stats, furthest)]
+    last = found[found["layer"] == stats.layers[-1]]
+    at = (last if len(last) else found).sort_values("excess", ascending=False).drop_duplicates("domain_a")
+    held_out = {name for name, held in zip(stats.domains, stats.held_out, strict=True) if held}
+    furthest = at.iloc[0]
+    also = [row for _, row in at.iloc[1:].iterrows() if row["domain_a"] in held_out]
+    said = [_shifted(stats, row, compared, len(distances), row is furthest) for row in (furthest, *also)]
+    harmful = _harmful_others(stats, {str(row["domain_a"]) for row in (furthest, *also)}, set(at["domain_a"]))
+    more = (*_kind(stats, furthest), *_mixing(stats, furthest), *_classes(stats, furthest))
+    return [*said, *harmful, *more, *_layers(stats, furthest, compared), *_unlabelled(stats)]
 
 
 def name_of(stats: DomainShift, domain: str) -> str:
@@ -40,10 +61,6 @@ def reference_name(stats: DomainShift, domain: str) -> str:
     if not any(stats.held_out):
         return "the other domains"
     return "the training domains" if stats.held_out[stats.domains.index(domain)] else "the other training domains"
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
 
 
 def p_text(p: float) -> str:
@@ -64,17 +81,20 @@ def _silence(stats: DomainShift, distances: pd.DataFrame) -> Verdict:
     return Verdict("fine", sentence, "Nothing to align.", value=float(nearest["p_adjusted"]))
 
 
-def _furthest(stats: DomainShift, row: pd.Series, compared: pd.DataFrame, n_tests: int) -> Verdict:
+def _shifted(stats: DomainShift, row: pd.Series, compared: pd.DataFrame, n_tests: int, furthest: bool) -> Verdict:
     domain, layer = str(row["domain_a"]), str(row["layer"])
     pad = compared[
         (compared["measure"] == "pad") & (compared["layer"] == layer) & (compared["domain_a"] == domain)
     ].iloc[0]
+    where = f"in the last layer, '{layer}'," if layer == stats.layers[-1] else f"in layer '{layer}'"
+    lies = "lies furthest from" if furthest else "is shifted against"
     sentence = (
-        f"{name_of(stats, domain)} lies furthest from {reference_name(stats, domain)}: at layer '{layer}', step "
-        f"{row['step']}, MMD² is {row['excess']:.3g} beyond chance, {row['ratio']:.3g} times what 95 % of relabellings "
-        f"reach ({p_text(row['p_adjusted'])} after correcting for {n_tests} comparisons, {row['n']} samples a side). "
-        f"A linear classifier recognises the domain in {percent(0.5 + pad['value'] / 4)} of held-out samples "
-        f"(95 % interval {percent(0.5 + pad['low'] / 4)} to {percent(0.5 + pad['high'] / 4)}; 50 % is chance)."
+        f"{name_of(stats, domain)} {lies} {reference_name(stats, domain)} {where} at step {row['step']}: MMD² is "
+        f"{row['excess']:.3g} beyond chance, {row['ratio']:.3g} times what 95 % of relabellings reach "
+        f"({p_text(row['p_adjusted'])} after correcting for {n_tests} comparisons, n = {row['n']} a side). "
+        "A linear classifier recognises the domain in "
+        f"{percent(0.5 + pad['value'] / 4)} of held-out samples "
+        f"(95 % interval {percent_range(0.5 + pad['low'] / 4, 0.5 + pad['high'] / 4)}; chance is 50 %)."
     )
     options = {"layer": layer, "step": str(row["step"]), "domain": domain}
     loss = _loss(stats, domain)
@@ -112,21 +132,21 @@ def _loss(stats: DomainShift, domain: str) -> pd.Series | None:
 def _loss_text(stats: DomainShift, domain: str, loss: pd.Series) -> str:
     harm = "the shift does harm" if loss["drop_low"] > 0 else "no harm is visible"
     return (
-        f"Accuracy there is {percent(loss['accuracy'])} ({percent(loss['low'])} to {percent(loss['high'])}, "
-        f"n = {loss['n']:.0f}) against {percent(loss['reference_accuracy'])} ({percent(loss['reference_low'])} to "
-        f"{percent(loss['reference_high'])}) in {reference_name(stats, domain)}: {harm}."
+        f"Accuracy there is {percent(loss['accuracy'])} (95 % interval {percent_range(loss['low'], loss['high'])}, "
+        f"n = {loss['n']:.0f}) against {percent(loss['reference_accuracy'])} "
+        f"({percent_range(loss['reference_low'], loss['reference_high'])}) in {reference_name(stats, domain)}: {harm}."
     )
 
 
-def _harmful_others(stats: DomainShift, named: str, shifted: set[str]) -> list[Verdict]:
-    """The shifted domain that loses most accuracy, when it is not the one that lies furthest."""
-    losses = {domain: _loss(stats, domain) for domain in shifted - {named}}
-    harmful = {d: loss for d, loss in losses.items() if loss is not None and loss["drop_low"] > 0}
+def _harmful_others(stats: DomainShift, named: set[str], shifted: set[str]) -> list[Verdict]:
+    """The shifted domain that loses most accuracy, when it is none of those named already."""
+    losses = {domain: loss for domain in sorted(shifted) if (loss := _loss(stats, domain)) is not None}
+    harmful = {domain: loss for domain, loss in losses.items() if loss["drop_low"] > 0}
     if not harmful:
         return []
     domain = max(harmful, key=lambda name: float(harmful[name]["drop"]))
-    first, loss = _loss(stats, named), harmful[domain]
-    if first is not None and first["drop"] >= loss["drop"]:
+    loss = harmful[domain]
+    if domain in named:
         return []
     return [
         Verdict(
@@ -206,14 +226,10 @@ def _classes(stats: DomainShift, row: pd.Series) -> list[Verdict]:
     together = ""
     advice = "Look at samples of this class on the map."
     if np.isfinite(most["coherence"]):
-        common = most["coherence"] >= 0.5
-        kind = "mostly one common translation" if common else "class by class, hardly a common translation"
-        together = f" The shift is {kind} (coherence {most['coherence']:.2f} of 1)."
-        advice = (
-            "Re-estimate normalisation statistics on this domain: that removes a common translation."
-            if common
-            else "Normalisation will not fix it; use labels of this domain or class-conditional alignment."
+        kind, advice = next(
+            (kind, advice) for least, kind, advice in _COHERENCE if most["coherence"] >= least or least == 0
         )
+        together = f" {kind} (coherence {most['coherence']:.2f} of 1)."
     sentence = (
         f"{len(moved)} of {len(at)} classes of {name_of(stats, str(row['domain_a']))} move beyond chance at layer "
         f"'{row['layer']}'; '{most['class']}' moves most, by {most['shift']:.2f} of its own radius (chance stays below "
@@ -221,3 +237,49 @@ def _classes(stats: DomainShift, row: pd.Series) -> list[Verdict]:
     )
     options = {"view": "classes", "layer": str(row["layer"]), "step": str(row["step"]), "domain": str(row["domain_a"])}
     return [Verdict("watch", sentence, advice, value=float(most["shift"]), options=options)]
+
+
+def _kind(stats: DomainShift, row: pd.Series) -> list[Verdict]:
+    """Another mix of classes, or other answers within the classes? Said where the accuracy did change."""
+    rows = stats.depth.split
+    rows = rows[rows["domain"] == row["domain_a"]]
+    if rows.empty or rows["change_low"].iloc[0] <= 0 <= rows["change_high"].iloc[0]:
+        return []
+    found = rows.iloc[0]
+    mix, within = 100 * found["label"], 100 * found["conditional"]
+    sentence = (
+        f"Of the {100 * found['change']:+.1f} points of accuracy between {name_of(stats, str(row['domain_a']))} and "
+        f"{reference_name(stats, str(row['domain_a']))}, {mix:+.1f} ({100 * found['label_low']:+.1f} to "
+        f"{100 * found['label_high']:+.1f}) come from another mix of classes and {within:+.1f} "
+        f"({100 * found['conditional_low']:+.1f} to {100 * found['conditional_high']:+.1f}) from other answers within "
+        f"the same classes (n = {found['n']:.0f})."
+    )
+    if abs(within) >= abs(mix):
+        advice = "Reweighting classes will not help; the features have to change, or the training data."
+    else:
+        advice = "Correct the class prior (reweight by the estimated shares) before changing the features."
+    options = {"view": "split", "domain": str(row["domain_a"])}
+    return [
+        Verdict(
+            "watch", sentence, advice, value=float(found["change"]), low=float(found["change_low"]),
+            high=float(found["change_high"]), options=options,
+        )
+    ]  # fmt: skip
+
+
+def _unlabelled(stats: DomainShift) -> list[Verdict]:
+    """What accuracy to expect on domains without labels."""
+    rows = stats.depth.estimates
+    rows = rows[rows["accuracy"].isna() & (rows["method"] == "atc")]
+    return [
+        Verdict(
+            "watch",
+            f"{name_of(stats, str(found['domain']))} has no labels; its accuracy is estimated at "
+            f"{percent(found['estimate'])} ({percent_range(found['low'], found['high'])}) from the confidences "
+            "(average thresholded confidence).",
+            "Label a few dozen samples of it: the estimate is too high where the model is wrong and sure.",
+            value=float(found["estimate"]), low=float(found["low"]), high=float(found["high"]),
+            options={"view": "estimates"},
+        )
+        for _, found in rows.iterrows()
+    ]  # fmt: skip
