@@ -9,7 +9,7 @@ from synthetic_gsnr import gaussian, gsnr_run
 from workbench.core import ConfigError
 from workbench.lenses.base import read
 from workbench.lenses.gsnr import LENS
-from workbench.lenses.gsnr.figures import CENTRES, distribution, domains, modules, quantiles
+from workbench.lenses.gsnr.figures import CENTRES, distribution, domains, mask, modules, quantiles
 from workbench.lenses.gsnr.statistics import statistics
 
 TENSORS = ("conv.weight", "conv.bias", "fc.weight")
@@ -60,6 +60,14 @@ def test_quantiles_of_one_part_are_the_recorded_ones(reading):
 def test_modules_and_tensors(reading):
     assert modules(reading.stats).data[0].z.shape == (2, 12)
     assert modules(reading.stats, tensors=True).data[0].z.shape == (3, 12)
+
+
+def test_mask_preview_at_a_ratio(reading):
+    figure = mask(reading.stats, ratio=0.2)
+    assert "20 %" in figure.layout.title.text
+    assert figure.data[0].z.shape == (2, 12)
+    with pytest.raises(ConfigError, match=r"0\.05"):
+        mask(reading.stats, ratio=0.33)
 
 
 def test_unknown_parts_name_what_there_is(reading):

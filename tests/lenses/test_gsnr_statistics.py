@@ -9,7 +9,15 @@ import pytest
 from synthetic_gsnr import gaussian, gsnr_run, row
 
 from workbench.core import MissingTable, Run, RunWriter
-from workbench.lenses.gsnr.statistics import best_span, span_of, statistics
+from workbench.lenses.gsnr.statistics import (
+    MASK_RATIOS,
+    Span,
+    best_span,
+    generalising,
+    pooled_ratio,
+    span_of,
+    statistics,
+)
 
 TENSORS = ("conv.weight", "conv.bias", "fc.weight")
 
@@ -151,13 +159,42 @@ def test_a_run_without_the_table_says_how_to_record_it(tmp_path):
         statistics(Run(tmp_path / "run"))
 
 
+def test_the_mask_takes_the_wanted_share_from_the_modules_with_most_signal(tmp_path):
+    def gradients(progress, tensor, rng):
+        return gaussian(rng, 100, 500, {"low.weight": 0.05, "high.weight": 2.0, "high.bias": 5.0}[tensor])
+
+    run = gsnr_run(tmp_path / "run", ["low.weight", "high.weight", "high.bias"], gradients, n_steps=3)
+    stats = statistics(run)
+    weights = np.array([500, 500])
+    for place, ratio in enumerate(MASK_RATIOS):
+        taken = stats.masked[:, place]
+        assert (taken @ weights / 1000).tolist() == pytest.approx([ratio] * 3, abs=0.01)
+        assert (taken[:, 0] < 0.05).all() or ratio == 0.5
+
+
 def test_spans():
-    steps, values = np.arange(8), np.array([0.0, 0, 0, 5, 6, 7, 0, 0])
+    steps, values = np.arange(9), np.array([0.0, 0, 5, 6, 7, 8, 9, 0, -1])
     best = best_span(steps, values)
-    assert (best.first, best.last, best.value) == (3, 5, 6.0)
+    assert (best.first, best.last) == (2, 6)
+    # Positive values are averaged as logarithms.
+    assert best.value == pytest.approx((5 * 6 * 7 * 8 * 9) ** 0.2)
     # Three values, sd 1: half-width t(2) / sqrt 3 = 2.484.
-    assert best.high == pytest.approx(6 + 2.484, abs=1e-3)
-    assert span_of(steps, values, slice(0, 2)).high == np.inf
+    mixed = span_of(np.arange(3), np.array([-1.0, 0.0, 1.0]), slice(None))
+    assert (mixed.low, mixed.high) == (pytest.approx(-2.484, abs=1e-3), pytest.approx(2.484, abs=1e-3))
+    assert span_of(steps, values, slice(2, 4)).high == np.inf
+
+
+def test_the_ratio_of_a_span_stays_between_0_and_1():
+    # r = 1/N gives 1/2; limits below 0 give 0.
+    found = generalising(Span(0, 9, 10, 0.01, -0.5, np.inf), 100)
+    assert (found.value, found.low, found.high) == (0.5, 0.0, 1.0)
+
+
+def test_pooled_ratio_of_noise_is_unknown():
+    noise = np.array([1.0, -1, 1, -1])
+    assert np.isnan(pooled_ratio(np.arange(4), noise, noise).value)
+    steady = pooled_ratio(np.arange(4), np.full(4, 0.3), np.ones(4))
+    assert (steady.value, steady.low) == (pytest.approx(0.3), pytest.approx(0.3))
 
 
 def test_statistics_pickle(tmp_path):

@@ -38,6 +38,17 @@ def test_domains_that_pull_apart_are_a_problem(tmp_path):
     assert verdict.options["view"] == "domains"
 
 
+def test_domains_that_agree_little_are_to_be_watched(tmp_path):
+    def gradients(progress, tensor, rng):
+        truth = np.zeros((2, 200))
+        truth[0, :100], truth[1, 100:] = 0.8, 0.8
+        return {name: truth[i] + rng.standard_normal((64, 200)) for i, name in enumerate(("day", "night"))}
+
+    verdict = reading(tmp_path, gradients).verdict
+    assert verdict.level == "watch"
+    assert "they agree little" in verdict.sentence
+
+
 def test_identical_domains_are_fine(tmp_path):
     levels = []
     for seed in range(15):

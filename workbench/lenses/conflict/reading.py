@@ -10,13 +10,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from workbench.core import Run
-from workbench.core.gramian import jackknife_se, leave_one_out, unbiased
+from workbench.core.gramian import unbiased
 from workbench.core.schema import ALL_MODULES
 from workbench.lenses.conflict.estimates import Estimate, Moments, at_steps, plug_in_cosine, task_pairs
 from workbench.lenses.conflict.replay import Halves, halves
 
 #: Gramian entries read in all, and at a time. Beyond the first, steps are taken evenly spaced.
-MAX_ENTRIES, CHUNK_ENTRIES = 40_000_000, 3_000_000
+MAX_ENTRIES, CHUNK_ENTRIES = 24_000_000, 3_000_000
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,8 @@ def _read_piece(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P
 def _numbers(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"]) -> Steps:
     cosine, moments = at_steps(dot, pairs)
     square = np.einsum("smii->smi", unbiased(dot))
-    noise = np.zeros_like(square)
-    if dot.shape[-1] >= 3:
-        noise = 2 * jackknife_se(np.einsum("ksmii->ksmi", leave_one_out(dot)))
-    below = ~(square > noise)
+    # As in core.gramian.cosines, on the scale of the moments: not above two jackknife standard errors.
+    below = ~(moments.d > 2 * np.sqrt(np.nan_to_num(moments.var_dd)))
     norm = np.sqrt(np.where(below, np.nan, square))
     total = dot[:, -1]
     naive = plug_in_cosine(dot, pairs)

@@ -136,6 +136,11 @@ class Conflict:
         """Where a conflict holds beyond noise after correction for looking at many cells."""
         return np.nan_to_num(self.p_adjusted, nan=1.0) < FALSE_DISCOVERY_RATE
 
+    @property
+    def n_usable(self) -> int:
+        """Steps at which some pair of tasks was recorded with finite gradients."""
+        return int((self.cosine.state[:, self.total] != MISSING).any(axis=1).sum())
+
     def pair_name(self, pair: int) -> str:
         i, j = self.pairs[pair]
         return f"{self.tasks[i]} – {self.tasks[j]}"
@@ -206,7 +211,7 @@ def _assemble(record: Record, losses: Losses) -> Conflict:
     pooled = [pool(_slice(moments, slice(span[0], span[-1] + 1)), pairs, n_batches) for span in spans]
     window = joined([one.cosine for one in pooled], np.stack)
     overall = pool(moments, pairs, n_batches, np.array([span[0] for span in spans]))
-    share = _share(cosine, window)
+    share = _share(cosine, window, judged_by_batches(n_batches, len(steps)))
     counted = cosine if share.unit == "step" else window
     return Conflict(
         tasks=record.tasks,
@@ -243,10 +248,11 @@ def _slice(moments: Moments, steps: slice) -> Moments:
     return Moments(*(getattr(moments, field.name)[steps] for field in fields(moments)))
 
 
-def _share(cosine: Estimate, window: Estimate) -> Share:
-    """Counted by steps when they settle at least as large a share of the cells as windows do, else by windows."""
+def _share(cosine: Estimate, window: Estimate, by_batches: bool) -> Share:
+    """Counted by steps when those are judged by their mini-batches or settle half as many cells as windows do."""
     settled = [np.isin(found.state[:, -1], (CONFLICT, ALIGNED)).sum() / len(found.state) for found in (cosine, window)]
-    unit, found = ("step", cosine) if settled[0] >= 0.5 * settled[1] and settled[0] > 0 else ("window", window)
+    by_step = by_batches or (settled[0] >= 0.5 * settled[1] and settled[0] > 0)
+    unit, found = ("step", cosine) if by_step else ("window", window)
     counts = np.stack([(found.state == state).sum(axis=0) for state in range(len(STATES))], axis=-1)
     n = counts[..., :MISSING].sum(axis=-1)
     low, high = wilson(counts[..., CONFLICT].astype(float), n.astype(float))

@@ -55,18 +55,29 @@ def _one_batch(stats: Conflict) -> Verdict:
 
 
 def _nonfinite(stats: Conflict) -> list[Verdict]:
+    """One sentence for all tasks: usually they break together."""
+    broken = [task for task, n in zip(stats.tasks, stats.nonfinite.tolist(), strict=True) if n]
+    if not broken:
+        return []
+    share = float(stats.nonfinite.max()) / stats.n_recorded
     return [
         Verdict(
-            "watch",
-            f"The gradients of {task} held NaN or infinite values at {n} of {stats.n_recorded} recorded steps; "
-            "those steps are left out.",
-            "Look at that task's loss around those steps; a smaller learning rate or clipping the gradient's norm "
-            "usually ends it.",
-            value=n / stats.n_recorded,
+            "problem" if share >= PROBLEM_SHARE else "watch",
+            f"The gradients of {joined_words(broken)} held NaN or infinite values at "
+            f"{'up to ' if len(set(stats.nonfinite[stats.nonfinite > 0].tolist())) > 1 else ''}"
+            f"{stats.nonfinite.max()} of {stats.n_recorded} recorded steps; those steps are left out.",
+            "Look at the losses before those steps; a smaller learning rate or clipping the gradient's norm usually "
+            "ends it.",
+            value=share,
         )
-        for task, n in zip(stats.tasks, stats.nonfinite.tolist(), strict=True)
-        if n
     ]
+
+
+def joined_words(names: list[str], most: int = 6) -> str:
+    """Names as a list in a sentence."""
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
 def _conflicts(stats: Conflict) -> list[Verdict]:
@@ -143,7 +154,7 @@ def _places(stats: Conflict, parts: list[int]) -> str:
     more = len(parts) - len(names)
     if more > 0:
         return f"{', '.join(names)} and {more} more module{'s' if more > 1 else ''}"
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+    return joined_words(names)
 
 
 def _remedy(stats: Conflict, parts: list[int]) -> str:
@@ -284,14 +295,14 @@ def _no_conflict(stats: Conflict) -> Verdict:
         lowest = f"the mean cosine is {least}" if n_pairs == 1 else f"the lowest mean cosine, {name}, is {least}"
         return Verdict(
             "fine",
-            f"{start}; {lowest} over {len(stats.steps)} recorded steps.",
+            f"{start}; {lowest} over {stats.n_usable} recorded steps.",
             "If a task still learns worse than alone, compare gradient lengths, or the labels.",
             float(overall.value[worst]), float(overall.low[worst]), float(overall.high[worst]),
         )  # fmt: skip
     unknown = int((~excluded).sum())
     return Verdict(
         "cannot tell",
-        f"In {len(stats.steps)} recorded steps {pairs} not show a conflict beyond noise, but a mean cosine below "
+        f"In {stats.n_usable} recorded steps {pairs} not show a conflict beyond noise, but a mean cosine below "
         f"{number(NEGLIGIBLE, 1)} cannot be ruled out for {unknown} of {n_pairs}.",
         "Record more steps, or more and larger mini-batches a step.",
     )

@@ -79,6 +79,13 @@ LENS = Lens(
             figures.generalisation,
             "The share of a step's gain that new data would share, and which modules take it away.",
         ),
+        View(
+            "mask",
+            "Mask preview",
+            figures.mask,
+            "What GSNR dropout would take from each module at a ratio, with all weights ranked together. Where one "
+            "module loses most of its weights, rank per module instead. Which weights they are is not recorded.",
+        ),
     ),
     tables=tables,
 )

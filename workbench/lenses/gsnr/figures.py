@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from workbench.core import ConfigError
 from workbench.core.schema import GSNR_QUANTILES
 from workbench.lenses.gsnr.correction import LOG10_EDGES
-from workbench.lenses.gsnr.statistics import Gsnr, Span
+from workbench.lenses.gsnr.statistics import MASK_RATIOS, Gsnr, Span
 from workbench.lenses.palette import CATEGORICAL, SEQUENTIAL, UNKNOWN, colours, dashes, faded, symbols
 
 #: Panels of the first picture; beyond, modules are chosen evenly and the others are one choice away.
@@ -293,11 +293,43 @@ def generalisation(stats: Gsnr) -> go.Figure:
             hovertemplate=f"{name}, step %{{x}}: %{{y:.1%}}<extra></extra>", row=2, col=1,
         )  # fmt: skip
     figure.update_xaxes(title_text="step", row=2, col=1)
-    figure.update_yaxes(title_text="ratio", row=1, col=1)
+    lowest = float(np.nan_to_num(stats.osgr, nan=1.0).min())
+    figure.update_yaxes(title_text="ratio", range=[max(-0.5, min(-0.05, 1.1 * lowest)), 1.08], row=1, col=1)
     figure.update_yaxes(title_text="share lost", tickformat=".0%", row=2, col=1)
     return figure.update_layout(
         title="Predicted one-step generalisation ratio", barmode="stack", bargap=0.1, height=620,
         legend={"orientation": "h", "y": -0.12, "yanchor": "top", "x": 0},
+    )  # fmt: skip
+
+
+def mask(stats: Gsnr, ratio: float = 0.05) -> go.Figure:
+    """What GSNR dropout would take from every module, were it to drop this share of all weights at each step.
+
+    Args:
+        ratio: One of ``statistics.MASK_RATIOS``.
+    """
+    if ratio not in MASK_RATIOS:
+        raise ConfigError(f"The mask was previewed at the ratios {', '.join(map(str, MASK_RATIOS))}; got {ratio}.")
+    taken = stats.masked[:, MASK_RATIOS.index(ratio)].T
+    names = [short(name, 34) for name in stats.modules]
+    height = float(np.clip(900 / max(1, len(names)), 6, 34))
+    kept = np.arange(0, len(names), max(1, int(np.ceil(15 / height))))
+    figure = go.Figure(
+        go.Heatmap(
+            x=stats.steps, y=np.arange(len(names)), z=taken, colorscale=SEQUENTIAL, zmin=0, hoverongaps=False,
+            zmax=float(max(ratio, np.nan_to_num(taken).max(initial=0.0))),
+            text=np.repeat(np.array(names, dtype=object)[:, None], len(stats.steps), axis=1),
+            hovertemplate="%{text}, step %{x}: %{z:.1%} of its weights<extra></extra>",
+            colorbar={"title": {"text": "share of<br>its weights"}, "tickformat": ".0%", "thickness": 14},
+        )
+    )  # fmt: skip
+    figure.update_yaxes(
+        tickvals=kept, ticktext=[names[i] for i in kept], range=[len(names) - 0.5, -0.5], automargin=True,
+        showgrid=False,
+    )  # fmt: skip
+    return figure.update_layout(
+        title=f"What dropping the {100 * ratio:g} % of weights with the highest GSNR takes from each module",
+        xaxis_title="step", height=int(190 + height * len(names)),
     )  # fmt: skip
 
 
@@ -307,7 +339,7 @@ def _span_box(figure: go.Figure, name: str, span: Span, colour: str) -> None:
     figure.add_scatter(
         x=[span.first, span.last, span.last, span.first, span.first],
         y=[span.low, span.low, span.high, span.high, span.low], fill="toself", fillcolor=faded(colour, 0.25),
-        line={"color": colour, "width": 1}, mode="lines", name=f"{name} {span.n} recorded steps: mean, 95 % interval",
+        line={"color": colour, "width": 1}, mode="lines", name=f"{name} {span.n} recorded steps: pooled, 95 % interval",
         hoverinfo="name", row=1, col=1,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from workbench.core import Run
+from workbench.core.gramian import jackknife_se, student95
 from workbench.core.schema import GSNR_QUANTILES
 from workbench.lenses.gsnr.correction import (
     corrected,
@@ -24,6 +25,8 @@ MAX_ROWS = 400_000
 #: The row of all samples together, whatever their domain.
 POOLED = ""
 ALL_PARAMETERS = "all parameters"
+#: Ratios at which the mask of GSNR dropout is previewed.
+MASK_RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 #: A module has collapsed when it stays below this share of its highest value for at least so many recorded steps.
 COLLAPSE_SHARE, COLLAPSE_STEPS = 0.1, 3
 #: The highest value must stand out of the step-to-step scatter by this factor.
@@ -32,7 +35,7 @@ COLLAPSE_CLEAR = 5.0
 
 @dataclass(frozen=True)
 class Span:
-    """The mean of a number over some recorded steps with its 95 % interval (Student's t over steps)."""
+    """The mean of a number over some recorded steps with its 95 % interval (Student's t or jackknife over steps)."""
 
     first: int
     last: int
@@ -56,15 +59,19 @@ class Gsnr:
         signal_share: Estimated share of parameters whose mean gradient is not 0: (share beyond the 95 % limit of pure
             noise - 5 %) / 95 %; may be slightly negative.
         snr: Σ (m² - s²/n) / Σ s²: the GSNR of the part as a whole, weighted by gradient noise.
-        osgr: One-step generalisation ratio per step for ``n_train`` training samples.
+        osgr: One-step generalisation ratio per step for ``n_train`` training samples; NaN where the estimated signal
+            is so far below 0 that the ratio means nothing.
         loss_share: What every module takes away from it; sums to 1 - osgr over modules.
-        osgr_best, osgr_last: The best run of consecutive steps, and the last ones.
+        osgr_best, osgr_last: Pooled over the best run of consecutive steps, and over the last ones; in [0, 1].
         domain_snr: As ``snr``, within one domain, for all parameters and for modules.
         agreement: Mean cosine between the mean gradients of different domains, for all parameters and for modules:
             1 the same direction, below 0 pulling apart. NaN without several domains.
-        agreement_mean: Its mean over steps for all parameters and every module.
+        agreement_mean: Pooled over steps (each weighted by its signal over noise) for all parameters and each module.
+        masked: Share of each module's weights that GSNR dropout would take, at every one of ``MASK_RATIOS``, when all
+            weights are ranked together (biases are never taken); NaN for a module without weights.
         collapses: One row a collapsed module: part, step, peak_step, peak, after, low, high (``after`` over ``peak``).
-        nonfinite: Recorded (step, tensor) entries with NaN or infinite moments; they are left out.
+        nonfinite: Recorded (step, tensor) entries with NaN or infinite moments; they are left out. ``n_finite``: the
+            others.
     """
 
     parts: tuple[str, ...]
@@ -88,8 +95,10 @@ class Gsnr:
     domain_snr: Float[np.ndarray, "S D M1"]
     agreement: Float[np.ndarray, "S M1"]
     agreement_mean: tuple[Span, ...]
+    masked: Float[np.ndarray, "S G M"]
     collapses: pd.DataFrame
     nonfinite: int
+    n_finite: int
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -128,9 +137,11 @@ def statistics(run: Run, n_train: int | None = None, max_rows: int = MAX_ROWS) -
     n = samples.astype(float)
     beyond = 1 - share_up_to(counts, np.log10(noise_limit(n))[..., None])[..., 0]
     module = slice(1, 1 + len(axes.modules))
-    whole = signal[:, 0] + noise[:, 0] / size
+    whole = np.maximum(signal[:, 0] + noise[:, 0] / size, 0.0)
     osgr = _divided(signal[:, 0], whole)
-    agreement = _agreement(axes, sums)
+    ratio = _divided(signal, noise)
+    top, bottom = _agreement(axes, sums)
+    agreement = _divided(top, np.maximum(bottom, 0.0))
     return Gsnr(
         parts=(ALL_PARAMETERS, *axes.modules, *axes.tensors),
         n_modules=len(axes.modules),
@@ -142,19 +153,21 @@ def statistics(run: Run, n_train: int | None = None, max_rows: int = MAX_ROWS) -
         density=corrected_density(counts, n),
         quantiles=_quantiles(axes, counts, tensor_quantiles, n),
         signal_share=(beyond - 0.05) / 0.95,
-        snr=_divided(signal, noise),
+        snr=ratio,
         n_train=size,
         n_train_known=known,
         osgr=osgr,
         loss_share=_divided(noise[:, module] / size, whole[:, None]),
-        osgr_best=best_span(steps, osgr),
-        osgr_last=span_of(steps, osgr, slice(-window_length(len(steps)), None)),
+        osgr_best=generalising(best_span(steps, ratio[:, 0]), size),
+        osgr_last=generalising(span_of(steps, ratio[:, 0], slice(-window_length(len(steps)), None)), size),
         domains=axes.domains,
         domain_snr=_domain_snr(axes, sums),
         agreement=agreement,
-        agreement_mean=tuple(span_of(steps, agreement[:, i], slice(None)) for i in range(agreement.shape[1])),
+        agreement_mean=tuple(pooled_ratio(steps, top[:, i], bottom[:, i]) for i in range(top.shape[1])),
+        masked=_masked(axes, histogram),
         collapses=_collapses(steps, signal, noise, axes.modules),
         nonfinite=sums.nonfinite,
+        n_finite=int((sums.samples > 0).sum()),
     )
 
 
@@ -261,6 +274,15 @@ def _quantiles(
     return corrected(np.concatenate([larger, tensor], axis=1), samples[..., None])
 
 
+def _masked(axes: _Axes, histogram: Float[np.ndarray, "S Q 48"]) -> Float[np.ndarray, "S G M"]:
+    """Share of every module above the GSNR that the wanted share of all weights exceeds; from the histograms."""
+    weights = np.array([not tensor.endswith("bias") for tensor in axes.tensors])
+    counts = axes.gathered(np.where(weights[:, None], histogram, 0.0))[:, : 1 + len(axes.modules)]
+    limits = np.log10(histogram_quantiles(counts[:, :1], tuple(1 - ratio for ratio in MASK_RATIOS)))  # [S, 1, G]
+    above = 1 - share_up_to(counts[:, 1:], np.broadcast_to(limits, (len(counts), len(axes.modules), limits.shape[-1])))
+    return np.swapaxes(above, 1, 2)
+
+
 def _domain_snr(axes: _Axes, sums: _Sums) -> Float[np.ndarray, "S D M1"]:
     signal = sums.mean_sq - sums.var / np.maximum(sums.samples, 1)
     part = slice(0, 1 + len(axes.modules))
@@ -268,24 +290,28 @@ def _domain_snr(axes: _Axes, sums: _Sums) -> Float[np.ndarray, "S D M1"]:
     return np.moveaxis(ratio[:, part, 1:], 1, 2)
 
 
-def _agreement(axes: _Axes, sums: _Sums) -> Float[np.ndarray, "S M1"]:
-    """Mean cosine between domains, from squared norms alone.
+def _agreement(axes: _Axes, sums: _Sums) -> tuple[Float[np.ndarray, "S M1"], Float[np.ndarray, "S M1"]]:
+    """Mean inner product between the mean gradients of different domains, and their mean squared norm.
 
     With weights w_d = n_d / n the pooled mean is Σ w_d m_d, so |m|² - Σ w_d² |m_d|² = Σ_{d≠e} w_d w_e ⟨m_d, m_e⟩, and
-    those products come from different samples, hence are unbiased. Divided by Σ_{d≠e} w_d w_e and by the weighted mean
-    of the unbiased squared norms |m_d|² - s_d²/n_d.
+    those products come from different samples, hence are unbiased; divided by Σ_{d≠e} w_d w_e. The squared norm is
+    Σ w_d (|m_d|² - s_d²/n_d). Both over the part's gradient noise Σ s², so that steps can be pooled; NaN without
+    several domains that make up all samples.
     """
     part = slice(0, 1 + len(axes.modules))
     if len(axes.domains) < 2:
-        return np.full((len(sums.samples), part.stop), np.nan)
+        unknown = np.full((len(sums.samples), part.stop), np.nan)
+        return unknown, unknown
     n = sums.samples[..., 1:].astype(float)
     weight = n / np.where(n.sum(axis=-1, keepdims=True) > 0, n.sum(axis=-1, keepdims=True), np.nan)
     whole = sums.samples[..., 0] == sums.samples[..., 1:].sum(axis=-1)  # the domains are all of the samples
     inside = np.nan_to_num(weight**2 * sums.mean_sq[..., 1:]).sum(axis=-1)
-    across = np.where(whole, sums.mean_sq[..., 0] - inside, np.nan) / (1 - (weight**2).sum(axis=-1))
+    between = 1 - (weight**2).sum(axis=-1)
+    across = np.where(whole, sums.mean_sq[..., 0] - inside, np.nan) / np.where(between > 0, between, np.nan)
     norm = np.nan_to_num(weight * (sums.mean_sq[..., 1:] - sums.var[..., 1:] / np.maximum(n, 1))).sum(axis=-1)
+    noise = axes.gathered(np.where(whole, sums.var[..., 0], np.nan))[:, part]
     top, bottom = axes.gathered(across)[:, part], axes.gathered(np.where(whole, norm, np.nan))[:, part]
-    return _divided(top, np.where(bottom > 0, bottom, 0.0))
+    return _divided(top, noise), _divided(bottom, noise)
 
 
 def _training_size(run: Run, given: int | None, samples: Int[np.ndarray, "S R"]) -> tuple[int, bool]:
@@ -307,23 +333,26 @@ def _divided(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
 
 
 def window_length(n_steps: int) -> int:
-    """Recorded steps in the windows whose mean is reported: a sixth of them, at least three where there are."""
-    return min(n_steps, max(3, n_steps // 6))
+    """Recorded steps in the windows whose mean is reported: a sixth of them, at least five where there are."""
+    return min(n_steps, max(5, n_steps // 6))
 
 
 def span_of(steps: Int[np.ndarray, " S"], values: Float[np.ndarray, " S"], chosen: slice) -> Span:
-    """Mean and interval over the chosen steps. Below three finite values the interval is infinite."""
-    from workbench.core.gramian import student95
+    """Mean and interval over the chosen steps. Below three finite values the interval is infinite.
 
+    Values that are all positive are averaged as logarithms, because a signal-to-noise ratio changes by factors.
+    """
     at, found = steps[chosen], values[chosen]
     finite = found[np.isfinite(found)]
-    if not len(finite):
-        return Span(int(at[0]), int(at[-1]), 0, float("nan"), float("nan"), float("nan"))
-    mean = float(finite.mean())
-    half = float("inf")
-    if len(finite) >= 3:
-        half = student95(len(finite) - 1) * float(finite.std(ddof=1)) / len(finite) ** 0.5
-    return Span(int(at[0]), int(at[-1]), len(finite), mean, mean - half, mean + half)
+    first, last, n = int(at[0]), int(at[-1]), len(finite)
+    if not n:
+        return Span(first, last, 0, float("nan"), float("nan"), float("nan"))
+    positive = bool((finite > 0).all())
+    scaled = np.log(finite) if positive else finite
+    half = student95(n - 1) * float(scaled.std(ddof=1)) / n**0.5 if n >= 3 else float("inf")
+    limits = np.array([scaled.mean(), scaled.mean() - half, scaled.mean() + half])
+    value, low, high = (np.exp(limits) if positive else limits).tolist()
+    return Span(first, last, n, value, low, high)
 
 
 def best_span(steps: Int[np.ndarray, " S"], values: Float[np.ndarray, " S"]) -> Span:
@@ -331,6 +360,38 @@ def best_span(steps: Int[np.ndarray, " S"], values: Float[np.ndarray, " S"]) -> 
     length = window_length(len(steps))
     spans = [span_of(steps, values, slice(i, i + length)) for i in range(len(steps) - length + 1)]
     return max(spans, key=lambda span: -np.inf if np.isnan(span.value) else span.value)
+
+
+def generalising(ratio: Span, n_train: int) -> Span:
+    """The one-step generalisation ratio R = r / (r + 1/N) of a pooled signal-to-noise ratio r, which rises with r.
+
+    A limit of r below 0 gives 0.
+    """
+
+    def of(r: float) -> float:
+        if np.isnan(r):
+            return r
+        return 1.0 if np.isinf(r) and r > 0 else max(r, 0.0) / (max(r, 0.0) + 1 / n_train)
+
+    return Span(ratio.first, ratio.last, ratio.n, of(ratio.value), of(ratio.low), of(ratio.high))
+
+
+def pooled_ratio(steps: Int[np.ndarray, " S"], top: Float[np.ndarray, " S"], bottom: Float[np.ndarray, " S"]) -> Span:
+    """Ratio of sums over steps with its delete-one-step jackknife interval.
+
+    NaN where the denominator is not above two of its standard errors: then there is no signal to compare.
+    """
+    known = np.isfinite(top) & np.isfinite(bottom)
+    first, last, n = int(steps[0]), int(steps[-1]), int(known.sum())
+    above, below = top[known], bottom[known]
+    if n < 3 or not below.sum() > 2 * np.sqrt(n) * below.std(ddof=1):
+        return Span(first, last, n, float("nan"), float("nan"), float("nan"))
+    value = float(above.sum() / below.sum())
+    rest = below.sum() - below
+    left = (above.sum() - above) / np.where(rest > 0, rest, np.nan)
+    se = float(jackknife_se(left[:, None])[0])
+    half = student95(n - 1) * se if np.isfinite(se) else float("inf")
+    return Span(first, last, n, value, value - half, value + half)
 
 
 def _collapses(

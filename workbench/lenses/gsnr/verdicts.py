@@ -11,6 +11,10 @@ from workbench.lenses.gsnr.statistics import Gsnr, Span
 WEAK, NOISE = 0.2, 0.05
 #: A late ratio below this is worth saying.
 HALF = 0.5
+#: Mean cosine between domains below which they are said to agree little.
+LITTLE = 0.5
+#: Share of broken entries that makes a problem of them.
+BROKEN = 0.25
 #: Recorded steps needed to say anything about training.
 ENOUGH_STEPS = 3
 #: Samples needed for the correction to be defined, and to be of use.
@@ -41,13 +45,15 @@ def _too_little(stats: Gsnr, n_samples: int) -> Verdict:
 def _nonfinite(stats: Gsnr) -> list[Verdict]:
     if not stats.nonfinite:
         return []
+    share = stats.nonfinite / max(1, stats.nonfinite + stats.n_finite)
     return [
         Verdict(
-            "watch",
-            f"{stats.nonfinite} recorded entries held NaN or infinite gradients; they are left out.",
+            "problem" if share >= BROKEN else "watch",
+            f"{stats.nonfinite} of {stats.nonfinite + stats.n_finite} recorded entries held NaN or infinite gradients; "
+            "they are left out.",
             "Look at the losses around those steps; a smaller learning rate or clipping the gradient's norm usually "
             "ends it.",
-            value=float(stats.nonfinite),
+            value=share,
         )
     ]
 
@@ -105,7 +111,7 @@ def _domains(stats: Gsnr) -> list[Verdict]:
     more = f" and {len(apart) - MAX_NAMED} more" if len(apart) > MAX_NAMED else ""
     start = (
         f"The mean gradients of the {len(stats.domains)} domains have a cosine of {_text(whole)} with one another, "
-        f"mean over {whole.n} recorded steps"
+        f"pooled over {whole.n} recorded steps"
     )
     options = {"view": "domains"} | ({"part": stats.modules[apart[0]]} if apart else {})
     advice = (
@@ -114,11 +120,18 @@ def _domains(stats: Gsnr) -> list[Verdict]:
     )
     if whole.high < 0:
         return [Verdict("problem", f"{start}: they pull apart.", advice, whole.value, whole.low, whole.high, options)]
+    if whole.high < LITTLE:
+        inside = f"; they pull apart in {named}{more}" if apart else ""
+        hint = f"Domains that should agree and do not: look for wrong labels in one of them. {advice}"
+        return [
+            Verdict("watch", f"{start}: they agree little{inside}.", hint, whole.value, whole.low, whole.high, options)
+        ]
     if apart:
         sentence = f"{start}, but they pull apart in {named}{more}."
         worst = modules[apart[0]]
         return [Verdict("watch", sentence, advice, worst.value, worst.low, worst.high, options)]
-    return [Verdict("fine", f"{start}.", "", whole.value, whole.low, whole.high, options)]
+    excess = "; above 1 it is so by noise alone" if whole.value > 1 else ""
+    return [Verdict("fine", f"{start}{excess}.", "", whole.value, whole.low, whole.high, options)]
 
 
 def _collapses(stats: Gsnr) -> list[Verdict]:
