@@ -132,7 +132,7 @@ def test_any_column_can_name_the_domains(tmp_path):
 
 def test_one_domain_is_said_in_words(tmp_path):
     run = write_run(tmp_path / "run", shifts={"only": 0.0})
-    with pytest.raises(ConfigError, match=r"two domains .* 'only' \(120 samples\)"):
+    with pytest.raises(ConfigError, match=r"all 120 embedded samples of run 'synthetic' are of one domain \('only'\)"):
         statistics(run)
 
 

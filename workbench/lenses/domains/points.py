@@ -157,11 +157,17 @@ def _large_enough(run: Run, frame: pd.DataFrame, by: str, notes: list[str]) -> p
         notes.append(f"Left out, fewer than {MIN_POINTS} embedded samples: {listed}.")
     large = counts.index[counts >= MIN_POINTS]
     if len(large) < 2:
+        remedy = "Record embeddings of samples from another domain, or compare by another column of 'samples'."
+        if len(counts) == 1:
+            name = f" ('{counts.index[0]}')" if counts.index[0] else ""
+            raise ConfigError(
+                f"A shift needs two domains: all {int(counts.iloc[0])} embedded samples of run '{run.name}' are of one "
+                f"{by}{name}. {remedy}"
+            )
         held = ", ".join(f"'{name}' ({n} samples)" for name, n in counts.items())
         raise ConfigError(
             f"A shift needs two domains with at least {MIN_POINTS} embedded samples each; column '{by}' of run "
-            f"'{run.name}' holds {held}. "
-            "Record embeddings of samples from another domain, or compare by another column."
+            f"'{run.name}' holds {held}. {remedy}"
         )
     return frame[frame["domain"].isin(large)].copy()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -48,8 +50,11 @@ def verdicts(stats: DomainShift) -> list[Verdict]:
     also = [row for _, row in at.iloc[1:].iterrows() if row["domain_a"] in held_out]
     said = [_shifted(stats, row, compared, len(distances), row is furthest) for row in (furthest, *also)]
     harmful = _harmful_others(stats, {str(row["domain_a"]) for row in (furthest, *also)}, set(at["domain_a"]))
-    more = (*_kind(stats, furthest), *_mixing(stats, furthest), *_classes(stats, furthest))
-    return [*said, *harmful, *more, *_layers(stats, furthest, compared), *_unlabelled(stats)]
+    detail = [*_kind(stats, furthest), *_mixing(stats, furthest), *_classes(stats, furthest)]
+    detail += _layers(stats, furthest, compared)
+    if all(verdict.level == "fine" for verdict in said):  # details of a shift that needs no action need none either
+        detail = [replace(verdict, level="fine", next_step="") for verdict in detail]
+    return [*said, *harmful, *detail, *_unlabelled(stats)]
 
 
 def name_of(stats: DomainShift, domain: str) -> str:
@@ -111,9 +116,9 @@ def _shifted(stats: DomainShift, row: pd.Series, compared: pd.DataFrame, n_tests
             "Align or normalise this domain (re-estimate batch-norm statistics first), or add its samples to training."
         )
     else:
-        level = "watch" if loss["drop_high"] > MAX_DROP else "fine"
+        level = "watch" if loss["drop_high"] > MAX_DROP and row["ratio"] >= MIN_RATIO else "fine"
         next_step = (
-            "Leave it: the classes stay separable although the domain is recognisable."
+            "Leave it: accuracy does not suffer."
             if level == "fine"
             else "Record more predictions for this domain: the interval of its loss in accuracy is wide."
         )
