@@ -13,7 +13,9 @@ import copy
 import multiprocessing
 import resource
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -87,7 +89,9 @@ def batched(problem: Problem, losses: dict[str, Tensor]) -> np.ndarray:
     """torch.autograd.grad with is_grads_batched."""
     means = torch.stack([loss.mean() for loss in losses.values()])
     basis = torch.eye(len(means), dtype=means.dtype)
-    rows = torch.autograd.grad(means, problem.shared, basis, retain_graph=True, is_grads_batched=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="There is a performance drop")
+        rows = torch.autograd.grad(means, problem.shared, basis, retain_graph=True, is_grads_batched=True)
     return _products([row.flatten(1) for row in rows])
 
 
@@ -212,8 +216,8 @@ def _products(rows: Sequence[Tensor]) -> np.ndarray:
 
 def peak_megabytes(case: Case, approach: str) -> float:
     """Peak memory of three calls over what the process held after building the case, in a fresh process."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak, (case.name, approach))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_peak, case.name, approach).result()
 
 
 def _peak(name: str, approach: str) -> float:
