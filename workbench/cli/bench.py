@@ -20,8 +20,14 @@ def _readers(rounds: int) -> str:
     return "## Scalar logs\n\n" + benchmark.markdown(benchmark.run(rounds=rounds))
 
 
+def _groups(rounds: int) -> str:
+    from workbench.lenses.bias import benchmark
+
+    return "## Accuracy of all groups\n\n" + benchmark.markdown(benchmark.run(rounds=rounds))
+
+
 #: What can be measured, by name.
-BENCHMARKS: dict[str, Callable[[int], str]] = {"gsnr": _gsnr, "readers": _readers}
+BENCHMARKS: dict[str, Callable[[int], str]] = {"gsnr": _gsnr, "readers": _readers, "groups": _groups}
 
 
 @click.command("bench")

@@ -208,10 +208,12 @@ def _with_levels(
         for i, column in enumerate(columns.values())
     )
     summary = selection.of_samples(counts).iloc[0]
+    distinct_values = {column: int(summary[f"d{i}"]) for i, column in enumerate(columns.values())}
+    found = _distinct(selection, [column for column, n in distinct_values.items() if n <= 2 * MAX_LEVELS])
     factors, notes = [], []
     for i, (name, column) in enumerate(columns.items()):
-        distinct, extra = int(summary[f"d{i}"]), (UNKNOWN_LEVEL,) if summary[f"m{i}"] else ()
-        factor = _factor(selection, name, column, distinct, bins, extra)
+        distinct, extra = distinct_values[column], (UNKNOWN_LEVEL,) if summary[f"m{i}"] else ()
+        factor = _factor(selection, name, column, (distinct, found.get(column)), bins, extra)
         if factor is None:
             notes.append(f"'{name}' was left out: {distinct} different values are too many to form groups.")
         elif len(factor.levels) < 2:
@@ -221,25 +223,38 @@ def _with_levels(
     return tuple(factors), tuple(notes)
 
 
+def _distinct(selection: Selection, columns: Sequence[str]) -> dict[str, list[str]]:
+    """Recorded values of each column as text, in the order of the values."""
+    if not columns:
+        return {}
+    lists = ", ".join(
+        f"list_transform(list_sort(list(DISTINCT s.{quoted(column)}) FILTER (WHERE NOT {selection.missing(column)})), "
+        f"lambda x: CAST(x AS VARCHAR)) AS v{i}"
+        for i, column in enumerate(columns)
+    )
+    row = selection.of_samples(lists).iloc[0]
+    return {
+        column: [str(x) for x in row[f"v{i}"]] if row[f"v{i}"] is not None else [] for i, column in enumerate(columns)
+    }
+
+
 def _factor(
-    selection: Selection, name: str, column: str, distinct: int, bins: int, extra: tuple[str, ...]
+    selection: Selection,
+    name: str,
+    column: str,
+    values: tuple[int, list[str] | None],
+    bins: int,
+    extra: tuple[str, ...],
 ) -> Factor | None:
-    """One factor with its levels; None when it has too many to form groups."""
+    """One factor with its levels, from the number and the list of its values; None when it has too many for groups."""
+    distinct, found = values
     kind = selection.sample_types[column]
     attribute = next((a for a in selection.run.info.attributes if a.name == name), None)
     continuous = attribute.kind == "continuous" if attribute else is_float(kind) and distinct > MAX_NUMERIC_LEVELS
-    recorded = f"NOT {selection.missing(column)}"
     if distinct and continuous and is_numeric(kind):
         edges, low, high = _quantile_edges(selection, column, bins)
         return Factor(name, column, (*_bin_names(edges, low, high), *extra), edges)
-    if distinct > 2 * MAX_LEVELS:
-        return None
-    text = f"CAST(s.{quoted(column)} AS VARCHAR)"
-    values = selection.of_samples(f"DISTINCT s.{quoted(column)} AS value, {text} AS level", recorded).sort_values(
-        "value"
-    )
-    found = list(values["level"])
-    if len(found) > MAX_LEVELS:
+    if found is None or len(found) > MAX_LEVELS:
         return None
     declared = [level for level in attribute.levels if level in found] if attribute else []
     stored = (*declared, *(level for level in found if level not in declared))
@@ -302,6 +317,31 @@ def count_cells(selection: Selection, factors: Sequence[Factor], value: str) -> 
         at = steps == step
         cubes[int(step)] = Cube(tuple(factors), codes[at], n[at], total[at], squares[at], half[at])
     return cubes
+
+
+def count_by_factor(
+    selection: Selection, factors: Sequence[Factor], columns: str, keys: str, sums: str, condition: str
+) -> list[pd.DataFrame]:
+    """One table a factor, from one pass: sums by its level (position ``level``) and further keys.
+
+    Args:
+        columns: SQL of the columns read from ``p`` and ``s``, with their names.
+        keys: Names of the further keys. sums: SQL of the sums, with their names. condition: SQL of the rows that count.
+    """
+    if not factors:
+        return []
+    levels = ", ".join(f"{level_key(selection, factor)} AS k{i}" for i, factor in enumerate(factors))
+    texts = ", ".join(f"GROUPING(k{i}) AS g{i}, CAST(k{i} AS VARCHAR) AS l{i}" for i in range(len(factors)))
+    sets = ", ".join(f"(k{i}, {keys})" for i in range(len(factors)))
+    frame = selection.query(
+        f"SELECT {texts}, {keys}, {sums} FROM ({selection.joined(f'{columns}, {levels}')}) WHERE {condition} "
+        f"GROUP BY GROUPING SETS ({sets})"
+    )
+    tables = []
+    for i, factor in enumerate(factors):
+        rows = frame[frame[f"g{i}"] == 0]
+        tables.append(rows.assign(level=level_codes(rows[f"l{i}"], factor)).reset_index(drop=True))
+    return tables
 
 
 def level_key(selection: Selection, factor: Factor) -> str:

@@ -30,6 +30,21 @@ MAX_ORDER = 3
 MAX_GROUPS = 20_000
 
 
+def cube_of(factors: Sequence[Factor], codes: Int[np.ndarray, "N F"], value: Float[np.ndarray, " N"]) -> Cube:
+    """The cube of samples held in memory: their levels' positions and the value of each (1 or 0 for right or wrong).
+
+    The halves are odd and even rows.
+    """
+    shape = (*(len(factor.levels) for factor in factors), 2)
+    parts = (*(codes[:, axis] for axis in range(len(factors))), np.arange(len(codes)) % 2)
+    flat = np.ravel_multi_index(parts, shape)
+    n = np.bincount(flat, minlength=int(np.prod(shape)))
+    used = np.flatnonzero(n)
+    total, squares = (np.bincount(flat, values, len(n))[used] for values in (value, value**2))
+    *levels, half = np.unravel_index(used, shape)
+    return Cube(tuple(factors), np.stack(levels, axis=1).astype(np.int64), n[used].astype(float), total, squares, half)
+
+
 def group_table(cube: Cube, proportion: bool, min_support: int) -> pd.DataFrame:
     """One row a group of one, two or three factors, tested against all other samples; without q."""
     frames = []

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from workbench.lenses.bias.cube import Factor, Selection, level_codes, level_key, quoted
+from workbench.lenses.bias.cube import Factor, Selection, count_by_factor, quoted
 
 #: Equally filled bins of confidence in the calibration error.
 CALIBRATION_BINS = 10
@@ -18,21 +18,23 @@ REPETITIONS = 400
 MAX_ROWS = 2_000_000
 
 
-def confusions(selection: Selection, factor: Factor, step: int) -> tuple[Float[np.ndarray, "G C C"], tuple[str, ...]]:
-    """Samples of each level by target (rows) and prediction (columns), and the classes' names as text."""
+def confusions(selection: Selection, factors: Sequence[Factor], step: int) -> list[Float[np.ndarray, "_ C C"]]:
+    """For each factor the samples of each level by target (rows) and prediction (columns)."""
     target = f"CAST(s.{quoted(selection.target)} AS VARCHAR)"
-    columns = f"{level_key(selection, factor)} AS k, {target} AS t, CAST(p.prediction AS VARCHAR) AS y, p.step AS step"
-    frame = selection.query(
-        f"SELECT CAST(k AS VARCHAR) AS k, t, y, n FROM (SELECT k, t, y, count(*) AS n FROM "
-        f"({selection.joined(columns)}) WHERE step = {int(step)} AND t IS NOT NULL AND y IS NOT NULL GROUP BY k, t, y)"
-    )
-    frame[["t", "y"]] = frame[["t", "y"]].replace(r"^(-?\d+)\.0$", r"\1", regex=True)
-    classes = sorted(set(frame["t"]) | set(frame["y"]), key=lambda name: (len(name), name))
-    index = {name: i for i, name in enumerate(classes)}
-    counts = np.zeros((len(factor.levels), len(classes), len(classes)))
-    place = (level_codes(frame["k"], factor), frame["t"].map(index).to_numpy(), frame["y"].map(index).to_numpy())
-    np.add.at(counts, place, frame["n"].to_numpy(dtype=float))
-    return counts, tuple(classes)
+    columns = f"{target} AS t, CAST(p.prediction AS VARCHAR) AS y, p.step AS step"
+    condition = f"step = {int(step)} AND t IS NOT NULL AND y IS NOT NULL"
+    frames = count_by_factor(selection, factors, columns, "t, y", "count(*) AS n", condition)
+    tables = []
+    for factor, frame in zip(factors, frames, strict=True):
+        # A number stored as 1 in one table and as 1.0 in another is one class.
+        named = frame[["t", "y"]].replace(r"^(-?\d+)\.0$", r"\1", regex=True)
+        classes = sorted(set(named["t"]) | set(named["y"]), key=lambda name: (len(name), name))
+        index = {name: i for i, name in enumerate(classes)}
+        counts = np.zeros((len(factor.levels), len(classes), len(classes)))
+        place = (frame["level"].to_numpy(), named["t"].map(index).to_numpy(), named["y"].map(index).to_numpy())
+        np.add.at(counts, place, frame["n"].to_numpy(dtype=float))
+        tables.append(counts)
+    return tables
 
 
 def rates(counts: Float[np.ndarray, "... C C"]) -> dict[str, Float[np.ndarray, "... C"]]:
@@ -158,29 +160,32 @@ def difference_table(
     return pd.DataFrame(rows, columns=["factor", "measure", "value", "low", "high"])
 
 
-def calibration(selection: Selection, factor: Factor, step: int, value: str) -> dict[str, Float[np.ndarray, "G J"]]:
-    """Samples, sum of confidence, right answers and squared error by level and bin of confidence (equally filled)."""
-    finite = f"p.step = {int(step)} AND isfinite(p.confidence)"
-    joined = f"{selection.joined(f'p.confidence AS c, {value} AS v, {level_key(selection, factor)} AS k')} AND {finite}"
+def calibrations(
+    selection: Selection, factors: Sequence[Factor], step: int, value: str
+) -> list[dict[str, Float[np.ndarray, "_ J"]]]:
+    """For each factor: samples, sum of confidence, right answers and squared error by level and bin of confidence.
+
+    The bins hold equally many of all samples.
+    """
+    columns = f"p.confidence AS c, {value} AS v, p.step AS step"
+    condition = f"step = {int(step)} AND isfinite(c) AND v IS NOT NULL"
     shares = [i / CALIBRATION_BINS for i in range(1, CALIBRATION_BINS)]
     found = selection.query(
-        f"SELECT count(*) AS n, quantile_disc(c, {shares}) AS q FROM ({joined}) WHERE v IS NOT NULL"
+        f"SELECT count(*) AS n, quantile_disc(c, {shares}) AS q FROM ({selection.joined(columns)}) WHERE {condition}"
     )
-    if not found["n"][0]:
-        return {name: np.zeros((len(factor.levels), 1)) for name in ("n", "confidence", "right", "squares")}
-    inner = sorted({float(edge) for edge in found["q"][0]})
-    cases = " ".join(f"WHEN c <= {edge!r} THEN {i}" for i, edge in enumerate(inner))
-    frame = selection.query(
-        f"SELECT CAST(k AS VARCHAR) AS k, bin, n, confidence, hits, squares FROM (SELECT k, CASE {cases} ELSE "
-        f"{len(inner)} END AS bin, count(*) AS n, sum(c) AS confidence, sum(v) AS hits, "
-        f"sum((c - v) * (c - v)) AS squares "
-        f"FROM ({joined}) WHERE v IS NOT NULL GROUP BY ALL)"
-    )
-    place = (level_codes(frame["k"], factor), frame["bin"].to_numpy(dtype=np.int64))
+    inner = sorted({float(edge) for edge in found["q"][0]}) if found["n"][0] else []
+    cases = " ".join(f"WHEN p.confidence <= {edge!r} THEN {i}" for i, edge in enumerate(inner))
+    bins = f"CASE {cases} ELSE {len(inner)} END" if inner else "0"
+    sums = "count(*) AS n, sum(c) AS confidence, sum(v) AS hits, sum((c - v) * (c - v)) AS squares"
+    frames = count_by_factor(selection, factors, f"{columns}, {bins} AS bin", "bin", sums, condition)
     names = {"n": "n", "confidence": "confidence", "right": "hits", "squares": "squares"}
-    tables = {name: np.zeros((len(factor.levels), len(inner) + 1)) for name in names}
-    for name, column in names.items():
-        np.add.at(tables[name], place, frame[column].to_numpy(dtype=float))
+    tables = []
+    for factor, frame in zip(factors, frames, strict=True):
+        place = (frame["level"].to_numpy(), frame["bin"].to_numpy(dtype=np.int64))
+        table = {name: np.zeros((len(factor.levels), len(inner) + 1)) for name in names}
+        for name, column in names.items():
+            np.add.at(table[name], place, frame[column].to_numpy(dtype=float))
+        tables.append(table)
     return tables
 
 
@@ -240,8 +245,7 @@ def metric_table(
     ``brier`` is (confidence − right)², for the answered class.
     """
     frames = []
-    for factor, table in zip(factors, counts, strict=True):
-        bins = calibration(selection, factor, step, value)
+    for factor, table, bins in zip(factors, counts, calibrations(selection, factors, step, value), strict=True):
         frame = pd.DataFrame({"factor": factor.name, "level": factor.levels, "n": table.sum(axis=(1, 2)).astype(int)})
         frame = frame.assign(**summary(table), **_summary_limits(table, rng))
         frame["ece"] = calibration_error(bins["n"], bins["confidence"], bins["right"])

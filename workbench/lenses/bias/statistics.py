@@ -194,7 +194,7 @@ def _details(
     selection: Selection, factors: Sequence[Factor], step: int, rng: np.random.Generator
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Metrics of each level and differences between the levels of each factor."""
-    counts = [confusions(selection, factor, step)[0] for factor in factors]
+    counts = confusions(selection, factors, step)
     value = value_sql(selection, "accuracy")
     return metric_table(selection, factors, counts, step, value, rng), difference_table(factors, counts, rng)
 

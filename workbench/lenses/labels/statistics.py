@@ -16,6 +16,7 @@ from workbench.lenses.labels.copresence import context_differences, copresence
 from workbench.lenses.labels.gradients import row_conflicts
 from workbench.lenses.labels.relations import INSIDE, OVERLAP, by_names, relation_table, with_own_confusion
 from workbench.lenses.labels.unify import Proposal, propose
+from workbench.lenses.labels.weights import classifier_rows, with_weight_cosines
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Labels:
         spaces: Labels of every dataset, in the order of run.json, then as found.
         step, steps: Of the predictions; None and empty where they carry no step.
         pairs: Contingency of every two datasets of which a head was run on the other's samples.
-        relations: One row a pair of labels of two datasets (see :func:`relations.relation_table`); from names alone
-            where nothing was predicted across.
+        relations: One row a pair of labels of two datasets with all evidence (see :func:`relations.relation_table`);
+            from names alone where nothing was predicted across.
         conflicts: One row a label and other dataset: how much of it the other calls by another name, and by which.
         own: Confusion of every dataset's own head on its own samples, one row a dataset, annotated label and called
             label: share with limits, and their Dice. What is confused at home as often as across is no disagreement.
@@ -100,6 +101,7 @@ def statistics(run: Run, step: int | None = None, inside: float = INSIDE, overla
     )
     own = _own(sums, spaces)
     relations = _relations(pairs, own, spaces, inside, overlap)
+    relations = with_weight_cosines(relations, classifier_rows(run, spaces, step))
     counts = copresence(run)
     return Labels(
         spaces=spaces,
