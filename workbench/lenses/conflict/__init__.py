@@ -13,15 +13,24 @@ hatched as undetermined where the interval contains 0, and dark grey where a tas
 then no number is shown. Windows and the whole run pool steps so that each counts alike. Over many pairs and modules the
 false discovery rate is held at 5 % (Benjamini-Hochberg), so on data without conflict a finding is rare.
 
+More than noise? Two halves of one task's own batch point apart too, now and then: that share stands beside each pair's.
+Does it matter? The share of conflicting steps after which a loss rose stands beside that of the others.
+
 Where. The layer ladder shows the pooled cosine of a pair in every module, beside Recon's score: how many pairs a step
 have a cosine below -0.1. On noisy batches the naive score counts noise; the filled bar counts intervals only.
 
-When it misleads. A conflict is a statement about one small plain gradient step; momentum and Adam change the step.
-Conflict does harm when it comes with unequal lengths and high curvature, and is harmless otherwise: compare what was
-lost against each task trained alone. Gradient lengths depend on how the losses are scaled, cosines do not.
+What to try. The replay board takes the recorded gradients and asks what known optimisers would have done: weights from
+one half of the batches, judged on the other half, at equal step length, beside the plain sum of losses. Who should
+train together follows from the same products divided by the losses.
+
+When it misleads. A conflict is a statement about one small plain gradient step; momentum and Adam change it, and a
+replay says nothing about another trajectory. Conflict does harm when it comes with unequal lengths and high curvature,
+and is harmless otherwise: compare what was lost against each task trained alone. Gradient lengths depend on how the
+losses are scaled, cosines do not.
 
 Sources: Yu et al. 2020, Gradient Surgery, arXiv:2001.06782, Definitions 1 and 2; Shi et al. 2023, Recon,
-arXiv:2302.11289; Wilson 1927 for intervals of shares. The unbiased estimate, the pooling, the noise rule and the limits
+arXiv:2302.11289; Fifty et al. 2021, arXiv:2109.04617, for affinity; the optimisers' papers are named in
+``aggregators``; Wilson 1927 for intervals of shares. The unbiased estimate, the pooling, the noise rule and the limits
 of the verdicts are this project's choices.
 """
 

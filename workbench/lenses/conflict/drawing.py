@@ -23,6 +23,8 @@ STATE_STYLE = {
 }
 #: Fill and hatch of cells without a call, the same on light and on dark ground.
 UNDETERMINED_FILL, HATCH, NOISE_FILL = "#D4D4D4", "#8F8F8F", "#6B6B6B"
+#: Intervals drawn on top of those fills.
+WHISKER = "#1B1B1B"
 #: Most cells across in which a number can still be read.
 READABLE_CELLS = 9
 MINUS = "\u2212"

@@ -8,11 +8,15 @@ from plotly.subplots import make_subplots
 
 from workbench.core import ConfigError
 from workbench.lenses.conflict.drawing import (
+    HATCH,
     MAX_BARS,
     MAX_ROWS,
+    NOISE_FILL,
     ONE_TASK,
     READABLE_CELLS,
     STATE_STYLE,
+    UNDETERMINED_FILL,
+    WHISKER,
     cells,
     describe,
     empty,
@@ -135,13 +139,10 @@ def share(stats: Conflict, module: str | None = None) -> go.Figure:
 
 
 def _bar_style(state: int) -> dict[str, object]:
-    shape = {CONFLICT: "", ALIGNED: "", UNDETERMINED: "/", BELOW_NOISE: "x"}[state]
-    colour = STATE_STYLE[state][0]
-    if state in (UNDETERMINED, BELOW_NOISE):
-        colour = faded(UNKNOWN, 0.35)
-    return {
-        "marker": {"color": colour, "pattern": {"shape": shape, "fgcolor": UNKNOWN, "size": 6}, "line": {"width": 0}}
-    }
+    """The fills of the matrix: solid where called, hatched or dark grey where not."""
+    colour = {UNDETERMINED: UNDETERMINED_FILL, BELOW_NOISE: NOISE_FILL}.get(state, STATE_STYLE[state][0])
+    pattern = {"shape": "/" if state == UNDETERMINED else "", "fgcolor": HATCH, "size": 6}
+    return {"marker": {"color": colour, "pattern": pattern, "line": {"width": 0}}}
 
 
 def _whiskers(stats: Conflict, at: int, order: np.ndarray, names: list[str]) -> go.Scatter:
@@ -156,10 +157,10 @@ def _whiskers(stats: Conflict, at: int, order: np.ndarray, names: list[str]) -> 
     return go.Scatter(
         x=value, y=names, mode="markers", showlegend=False, customdata=hover,
         hovertemplate="%{customdata}<extra></extra>",
-        marker={"symbol": "line-ns", "size": 12, "color": "#7A3300", "line": {"color": "#7A3300", "width": 2}},
+        marker={"symbol": "line-ns", "size": 12, "color": WHISKER, "line": {"color": WHISKER, "width": 2}},
         error_x={
             "type": "data", "symmetric": False, "array": high - value, "arrayminus": value - low,
-            "color": "#7A3300", "thickness": 2, "width": 5,
+            "color": WHISKER, "thickness": 2, "width": 5,
         },
     )  # fmt: skip
 
