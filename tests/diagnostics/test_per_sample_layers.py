@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
+
+from workbench.diagnostics import gsnr
 
 pytestmark = pytest.mark.filterwarnings("error")
 drawn = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -169,24 +172,23 @@ def test_recurrent(check_exact: Any, kind: type[nn.RNNBase], layers: int) -> Non
     check_exact(net, [data(4, 4, 3)])
 
 
-def test_recurrent_in_single_precision_is_measured_by_the_fallback_and_named(check_exact: Any) -> None:
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_recurrent_in_single_precision(kind: type[nn.RNNBase]) -> None:
+    """There some layers are one fused operation of the library; it is taken apart, and the loss stays the same."""
     torch.manual_seed(0)
-    net = nn.LSTM(3, 4, batch_first=True)
-    x = torch.randn(4, 5, 3)
-    single = check_moments_of(net, x)
-    double = check_moments_of(net.double(), x.double())
+    net = kind(3, 4, batch_first=True)
+    x = torch.randn(6, 5, 3)
+
+    def measured(x: Tensor) -> gsnr.Moments:
+        return gsnr.measure(net, lambda x: net(x)[0].sin().sum((1, 2)), [(x,)])
+
+    single = measured(x)
+    net.double()
+    double = measured(x.double())
+    assert not single.fallback
     for name in double.parameters:
-        torch.testing.assert_close(
-            torch.tensor(single.m2[name][""]), torch.tensor(double.m2[name][""]), rtol=1e-4, atol=1e-6
-        )
-    if single.fallback:
-        assert set(single.fallback) <= set(single.parameters)
-
-
-def check_moments_of(net: nn.Module, x: Tensor) -> Any:
-    from workbench.diagnostics import gsnr
-
-    return gsnr.measure(net, lambda x: net(x)[0].sin().sum((1, 2)), [(x,)])
+        scale = double.m2[name][""].max()
+        np.testing.assert_allclose(single.m2[name][""] / scale, double.m2[name][""] / scale, atol=1e-5)
 
 
 def test_activations_with_parameters(check_exact: Any) -> None:

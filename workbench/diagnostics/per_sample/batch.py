@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 
 from workbench.core.errors import ConfigError
 from workbench.diagnostics.per_sample.tape import Tape
+
+#: Recurrent layers as one operation. Computed step by step they are products like any others.
+_FUSED_RECURRENT = frozenset({"MkldnnRnnLayerBackward0", "CudnnRnnBackward0", "MiopenRnnBackward0"})
 
 
 class Batch:
@@ -32,12 +36,25 @@ class Batch:
     ) -> None:
         self.model, self.loss, self.inputs, self.parameters = model, loss, inputs, parameters
         self._rng = rng_state()
+        self._step_by_step = False
         self.losses = self.evaluate(inputs)
         self.samples = _checked(self.losses)
         self.tape = Tape.read(self.losses, parameters)
+        if not _FUSED_RECURRENT.isdisjoint(self.tape.signature[0]):
+            self._step_by_step = True
+            self.losses = self.again()
+            self.tape = Tape.read(self.losses, parameters)
 
     def evaluate(self, inputs: Sequence[Any]) -> Tensor:
-        return self.loss(*inputs)
+        if not self._step_by_step:
+            return self.loss(*inputs)
+        with ExitStack() as stack:
+            # Not torch.backends.mkldnn.flags, which warns about TF32 wherever there is none.
+            stack.callback(torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled())
+            torch._C._set_mkldnn_enabled(False)
+            if torch.cuda.is_initialized():
+                stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+            return self.loss(*inputs)
 
     def again(self) -> Tensor:
         """The same losses with a fresh graph: dropout draws what it drew before."""
