@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,10 +62,17 @@ def opened(run: Run) -> Run:
     return _opened(run.path, fresh.fingerprint())
 
 
-def valid(key: str, options: Sequence[Any], default: Any) -> None:
-    """Make a remembered or linked widget value one of the options: equal to it as text, else the default."""
+def valid(key: str, options: Sequence[Any], default: Any, name: Callable[[Any], str] = str) -> None:
+    """Make a remembered, linked or pasted widget value one of the options, else the default.
+
+    An address holds the shown name of an option; the options of a verdict hold the option itself, as text.
+    """
     value = st.session_state.get(key)
-    if value is not None and value not in options:
+    if value is None:
+        value = st.query_params.get(key)
+        if value is None or value in map(name, options):
+            return
+    if value not in options:
         st.session_state[key] = next((option for option in options if str(option) == str(value)), default)
 
 

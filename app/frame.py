@@ -1,4 +1,4 @@
-"""The frame of a lens's page: question, verdicts, main figure, further figures in tabs, numbers, help.
+"""The frame of a lens's page: question, verdicts, main figure, further figures, numbers, help.
 
 page = lens_page("conflict")             # ends the page with what is missing when the run cannot be read
 page.main(step=step(page.stats.steps))
@@ -16,7 +16,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 import parts
-from choice import SAMPLES, chosen_run, collection, current, folders, look_at
+from choice import SAMPLES, chosen_run, collection, current, folders, look_at, valid
 from readings import reading
 from workbench.core import MissingTable, Run, WorkbenchError
 from workbench.core.schema import TABLES
@@ -51,22 +51,26 @@ class LensPage:
         """The main figure, at a height that needs no scrolling. ``chart`` goes to the chart element."""
         return self._show(self.lens.views[0], options, parts.MAIN_HEIGHT, chart)
 
-    def further(self, options: Mapping[str, Callable[[], Options]] | None = None) -> None:
-        """The other views and the numbers in tabs, then the help. Only the open tab is computed."""
-        views = self.lens.views[1:]
-        titles = [view.title for view in views] + ["Numbers"]
-        by_slug = {view.slug: view.title for view in views}
-        if st.session_state.get("view") not in (None, *titles):  # a link names a view by its slug
-            st.session_state["view"] = by_slug.get(str(st.session_state["view"]), titles[0])
-        tabs = st.tabs(titles, key="view", on_change="rerun", bind="query-params")
-        for view, tab in zip(views, tabs, strict=False):
-            if tab.open:
-                with tab:
-                    given = options[view.slug]() if options and view.slug in options else {}
-                    self._show(view, given)
-        if tabs[-1].open:
-            with tabs[-1]:
-                parts.tables(self.reading.tables, f"{self.run.name}-{self.lens.slug}")
+    def further(self, **offers: Any) -> None:
+        """The other views and the numbers, one at a time: only the open one is computed. Then the help.
+
+        Args:
+            **offers: Options that each view takes if its figure has them. A function draws a widget beside the view and
+                returns the value.
+        """
+        views = {view.slug: view for view in self.lens.views[1:]}
+        titles = {slug: view.title for slug, view in views.items()} | {"numbers": "Numbers"}
+        valid("view", list(titles), next(iter(titles)), titles.__getitem__)
+        chosen = st.pills(
+            "Look further", list(titles), default=next(iter(titles)), required=True, format_func=titles.__getitem__,
+            key="view", bind="query-params",
+        )  # fmt: skip
+        if chosen in views:
+            taken = inspect.signature(views[chosen].figure).parameters
+            given = {name: offer() if callable(offer) else offer for name, offer in offers.items() if name in taken}
+            self._show(views[chosen], given)
+        else:
+            parts.tables(self.reading.tables, f"{self.run.name}-{self.lens.slug}")
         self._help()
         parts.problems(self.run)
 

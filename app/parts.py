@@ -50,8 +50,9 @@ def mark(level: Level) -> str:
     return f":{BADGES[level]}-badge[{MARKS[level]} {level}]"
 
 
-def verdict_lines(verdicts: list[Verdict], shown: int = 2) -> None:
-    """The verdicts, worst first; those beyond the first few are folded."""
+def verdict_lines(verdicts: list[Verdict], lines: int = 6) -> None:
+    """The verdicts, worst first: the first, the second if both fit into so many lines, the others folded."""
+    shown = 2 if len(verdicts) > 1 and _lines(verdicts[0]) + _lines(verdicts[1]) <= lines else 1
     for number, verdict in enumerate(verdicts[:shown]):
         _verdict(verdict, number)
     if len(verdicts) > shown:
@@ -60,6 +61,11 @@ def verdict_lines(verdicts: list[Verdict], shown: int = 2) -> None:
         with st.expander(f"{len(rest)} more finding{'s' if len(rest) > 1 else ''}: {levels}", type="compact"):
             for number, verdict in enumerate(rest, start=shown):
                 _verdict(verdict, number)
+
+
+def _lines(verdict: Verdict) -> int:
+    """How many lines a verdict takes in a window of 1440 pixels, roughly."""
+    return -(-(len(verdict.sentence) + 10) // 135) + -(-len(verdict.next_step) // 155)
 
 
 def _counted(verdicts: list[Verdict]) -> list[tuple[Level, int]]:

@@ -32,16 +32,22 @@ def _step(options: list[Any]) -> Any:
 
 
 def one_of(
-    label: str, options: Sequence[Any], key: str, name: Callable[[Any], str] = str, hint: str | None = None
+    label: str,
+    options: Sequence[Any],
+    key: str,
+    name: Callable[[Any], str] = str,
+    hint: str | None = None,
+    first: Any = None,
 ) -> Any:
-    """One of a few options: side by side when they fit, as a list otherwise. The first one is the default."""
+    """One of a few options: side by side when they fit, as a list otherwise. ``first`` is chosen at the start."""
     options = list(options)
-    valid(key, options, options[0])
+    start = first if first in options else options[0]
+    valid(key, options, start, name)
     if len(options) <= 4 and sum(len(name(option)) for option in options) <= 40:
         return st.segmented_control(
-            label, options, default=options[0], required=True, format_func=name, key=key, bind="query-params", help=hint
+            label, options, default=start, required=True, format_func=name, key=key, bind="query-params", help=hint
         )
-    return st.selectbox(label, options, format_func=name, key=key, bind="query-params", help=hint)
+    return st.selectbox(label, options, options.index(start), format_func=name, key=key, bind="query-params", help=hint)
 
 
 def switch(label: str, key: str, value: bool = False, hint: str | None = None) -> bool:

@@ -8,8 +8,11 @@ import streamlit as st
 
 from frame import Options, lens_page
 from widgets import one_of, some_of, step
+from workbench.lenses.bias.depth_figures import MEASURES, METRICS
 from workbench.lenses.bias.statistics import Bias
 
+#: Leaves the choice of a factor to the figure.
+HARMED = "most harmed"
 ORDERS = {1: "one factor", 2: "two factors", 3: "three factors"}
 
 
@@ -34,23 +37,31 @@ stats: Bias = page.stats
 names = [factor.name for factor in stats.factors]
 
 
-def pair() -> Options:
-    """Two factors, filled up by the lens where "most harmed" is left."""
-    left, right = st.columns(2)
-    with left:
-        row = one_of("Rows", ["most harmed", *names], "row")
-    with right:
-        column = one_of("Columns", ["most harmed", *(name for name in names if name != row)], "column")
-    return {key: value for key, value in (("row", row), ("column", column)) if value != "most harmed"}
+def row() -> str | None:
+    chosen = one_of("Rows", [HARMED, *names], "row")
+    return None if chosen == HARMED else chosen
 
 
-def factor() -> Options:
+def column() -> str | None:
+    chosen = one_of("Columns", [HARMED, *(name for name in names if name != st.session_state.get("row"))], "column")
+    return None if chosen == HARMED else chosen
+
+
+def factor() -> str | None:
     worst = [str(name) for name in stats.spread["factor"]] or names
-    return {"factor": one_of("Factor", worst, "factor")} if worst else {}
+    return one_of("Factor", worst, "factor") if worst else None
 
 
 orders = [order for order in ORDERS if (stats.groups["order"] == order).any()] or [1]
 with page.controls:
     order = one_of("Groups of", orders, "order", name=lambda order: ORDERS[order])
 page.main(order=order, limit=12)
-page.further({"pairs": pair, "training": factor})
+page.further(
+    row=row,
+    column=column,
+    factor=factor,
+    measure=lambda: one_of("Metric", list(METRICS), "measure", name=METRICS.__getitem__),
+    measures=lambda: one_of(
+        "Measures", ["all", *MEASURES], "measures", name=lambda key: MEASURES.get(key, "the main four")
+    ),
+)

@@ -9,8 +9,9 @@ import parts
 from choice import chosen_run, current
 from readings import reading
 from widgets import one_of
-from workbench.core import Run
+from workbench.core import Run, WorkbenchError
 from workbench.lenses import LENSES, Lens
+from workbench.lenses.bias import paired
 from workbench.lenses.compare import differences, metrics, same_scales
 from workbench.lenses.links import first_verdict
 
@@ -39,6 +40,19 @@ def figures(first: Run, second: Run, lens: Lens) -> None:
         with side:
             st.markdown(f"**{parts.plain(found.run.name)}**")
             parts.chart(fig, f"{place} {lens.slug}", found.verdict.sentence, parts.MAIN_HEIGHT)
+    if lens.slug == "bias":
+        sample_by_sample(first, second)
+
+
+def sample_by_sample(first: Run, second: Run) -> None:
+    """Which groups gained and which lost, on the samples that both runs predicted."""
+    try:
+        found = paired.compare(first, second)
+    except WorkbenchError as error:
+        st.caption(parts.prose(str(error).splitlines()[0]))
+        return
+    parts.verdict_lines(paired.verdicts(found))
+    parts.chart(paired.figure(found), "paired", "Both runs' value of every group, joined")
 
 
 def numbers(title: str, frame: pd.DataFrame, otherwise: str) -> None:

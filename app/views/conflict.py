@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from frame import Options, lens_page
+from frame import lens_page
 from widgets import one_of, step_or_all, switch
 from workbench.lenses.conflict import Conflict
 
@@ -25,17 +25,9 @@ with page.controls:
     at = step_or_all(stats.steps.tolist())
 
 
-def of_module() -> Options:
-    return {"module": module}
+def budget() -> int:
+    return int(one_of("Networks at most", list(range(1, len(stats.tasks) + 1)), "budget", first=2))
 
 
 page.main(step=at, module=module, naive=naive)
-page.further(
-    {
-        "share": of_module,
-        "pairs": of_module,
-        "over-time": lambda: {"pair": pair, "module": module, "naive": naive},
-        "ladder": lambda: {"pair": pair},
-        "magnitude": of_module,
-    }
-)
+page.further(step=at, module=module, pair=pair, naive=naive, budget=budget)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 import parts
-from frame import Options, lens_page
+from frame import lens_page
 from widgets import one_of, step
 from workbench.lenses.domains import MEASURES, DomainShift, colour_options
 from workbench.lenses.domains.map_jobs import MapJob, start_map
@@ -53,17 +53,25 @@ if event is not None and event.selection.points:
     parts.gallery(thumbnails(page.run, chosen, ("domain", colour)), len(chosen))
 
 
-def measured() -> Options:
+FURTHEST = "the furthest"
+
+
+def measure() -> str:
     names = {measure: MEASURES[measure].split(",")[0] for measure in MEASURES}
-    return {"measure": one_of("Distance", list(names), "measure", name=names.__getitem__)}
+    return str(one_of("Distance", list(names), "measure", name=names.__getitem__))
+
+
+def domain() -> str | None:
+    chosen = one_of("Domain", [FURTHEST, *stats.domains], "domain")
+    return None if chosen == FURTHEST else chosen
 
 
 page.further(
-    {
-        "matrix": lambda: measured() | {"layer": layer, "step": at},
-        "training": lambda: measured() | {"layer": layer},
-        "layers": lambda: measured() | {"step": at},
-        "mixing": lambda: {"step": at},
-        "classes": lambda: {"layer": layer, "step": at, "domain": one_of("Domain", stats.domains, "domain")},
-    }
+    layer=layer,
+    step=at,
+    colour=colour,
+    method=method,
+    measure=measure,
+    domain=domain,
+    compare=lambda: one_of("Compare", ["training", "layers"], "against"),
 )

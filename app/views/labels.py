@@ -32,13 +32,9 @@ stats: Labels = page.stats
 pairs = [(pair.dataset_a, pair.dataset_b) for pair in stats.pairs]
 
 
-def kinds() -> Options:
-    return {"kinds": one_of("Relations", ["all", *RELATIONS], "kinds")}
-
-
-def dataset() -> Options:
+def dataset() -> str | None:
     chosen = one_of("Dataset", ["all", *stats.datasets], "dataset")
-    return {} if chosen == "all" else {"dataset": chosen}
+    return None if chosen == "all" else chosen
 
 
 shown: Options = {}
@@ -48,4 +44,4 @@ if len(pairs) > 1:
         first, second = names[one_of("Datasets", list(names), "datasets")]
         shown = {"dataset_a": first, "dataset_b": second}
 page.main(**shown)
-page.further({"graph": kinds, "conflicts": dataset})
+page.further(kinds=lambda: one_of("Relations", ["all", *RELATIONS], "kinds"), dataset=dataset, **shown)

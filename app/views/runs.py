@@ -57,7 +57,7 @@ def table(runs: pd.DataFrame, key: str, grouped: bool) -> list[str]:
     if grouped:
         drawn["run"] = [key.rpartition("/")[2] for key in runs["run"]]
     for lens in LENSES:
-        drawn[lens.slug] = [[f"{MARKS[level]} {level}"] if level else [] for level in runs[lens.slug]]
+        drawn[lens.slug] = [[f"{MARKS[level]} {level}"] if level in MARKS else [] for level in runs[lens.slug]]
     shown = columns(grouped, f"{key} open")
     keys = list(runs["run"])
     st.session_state["runs shown"][f"{key} open"] = keys
