@@ -97,6 +97,13 @@ def test_every_lens_folder_is_in_the_tuple():
         assert len({view.slug for view in lens.views}) == len(lens.views)
 
 
+def test_every_method_file_is_in_the_tuple():
+    from workbench.methods import METHODS
+
+    files = {path.stem for path in (ROOT / "workbench" / "methods").glob("*.py")} - {"__init__"}
+    assert set(METHODS) == files
+
+
 def test_every_recipe_file_is_in_the_tuple():
     from workbench.demos import RECIPES
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from workbench.core import Run
+from workbench.core import TABLES, Run
 from workbench.demos import find_recipe, train
 from workbench.demos.recipes import scenes_two_datasets as recipe
 from workbench.demos.scenes import APART, MERGED, SPACES
@@ -47,7 +47,11 @@ def test_each_variant_names_its_method_datasets_and_held_out_domain(runs):
 
 def test_every_record_that_the_lenses_read_is_there(runs):
     run = runs["cross-entropy"]
-    assert run.tables == ("scalars", "task_gradients", "samples", "label_counts", "embeddings")
+    assert set(run.tables) == set(TABLES)
+    assert set(run.table("gsnr")["domain"]) == {"", "avenue", "boulevard"}
+    answers = run.table("predictions")
+    assert answers.groupby(["step", "task"]).size().eq(12).all()
+    assert np.isfinite(answers["loss"]).all()
     samples = run.table("samples")
     assert samples.groupby(["domain", "split"]).size().to_dict() == {
         ("avenue", "test"): 4,

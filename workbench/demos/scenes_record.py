@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import nll_loss
 
 from workbench.core import RunWriter
 from workbench.core.schema import TRUTH
@@ -127,6 +128,26 @@ def record_scores(rec: RunWriter, step: int, net: SceneNet, parts: Sequence[Scen
             means[f"mIoU/{where}"] = float(np.nanmean(list(found.values())))
     rec.scalars(step, means)
     return means
+
+
+@torch.no_grad()
+def record_losses(rec: RunWriter, step: int, net: SceneNet, parts: Sequence[Scenes]) -> None:
+    """How well every test image is read in each dataset's labels: cross-entropy over those labels, nats per pixel.
+
+    A label map is no single class: ``prediction`` is NaN, ``confidence`` the mean over pixels of the largest share.
+    """
+    logits = [net(torch.from_numpy(scenes.images)) for scenes in parts]
+    for space in SPACES:
+        rows = list(net.outputs.rows[space.dataset])
+        first = 0
+        for scenes, found in zip(parts, logits, strict=True):
+            shares = torch.log_softmax(found[:, rows], dim=1)  # [N, L, H, W]
+            truth = torch.from_numpy(space.annotate(scenes.concepts))
+            loss = nll_loss(shares, truth, reduction="none").mean(dim=(1, 2))
+            confidence = shares.amax(dim=1).exp().mean(dim=(1, 2))
+            ids = np.arange(first, first + len(scenes))
+            rec.predictions(step, space.dataset, sample=ids, prediction=np.nan, confidence=confidence, loss=loss)
+            first += len(scenes)
 
 
 def record_embeddings(

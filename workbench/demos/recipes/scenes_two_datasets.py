@@ -20,6 +20,7 @@ from workbench.demos.scenes_record import (
     THINGS,
     record_embeddings,
     record_gradients,
+    record_losses,
     record_predicted_labels,
     record_rows,
     record_samples,
@@ -96,6 +97,19 @@ class Study:
         losses = self.loss(logits, labels, dataset)
         return {space.dataset: part for space, part in zip(SPACES, losses.split(n), strict=True)}
 
+    def sample_losses(
+        self, images: Float[Tensor, "B 3 H W"], labels: Int[Tensor, "B H W"], dataset: Int[Tensor, " B"]
+    ) -> Float[Tensor, " B"]:
+        """The loss of every image, from the images alone."""
+        return self.loss(self.net(images), labels, dataset)
+
+    def by_dataset(self, n: int) -> tuple[list[tuple[Tensor, Tensor, Tensor]], list[str]]:
+        """The first ``n`` training scenes of each dataset as one batch each, and the names of the batches."""
+        batches = [
+            (self.images[i, :n], self.labels[i, :n], torch.full((n,), i, dtype=torch.int64)) for i in range(len(SPACES))
+        ]
+        return batches, [space.dataset for space in SPACES]
+
     def loss(
         self, logits: Float[Tensor, "B K H W"], labels: Int[Tensor, "B H W"], dataset: Int[Tensor, " B"]
     ) -> Float[Tensor, " B"]:
@@ -125,6 +139,9 @@ def probe(rec: Recorder, study: Study, shown: Sequence[Scenes], step: int) -> No
     if not full:
         return
     record_gradients(rec, step, study.net, study.losses(probed), N_BATCHES)
+    batches, names = study.by_dataset(N_PROBE)
+    rec.gsnr(step, study.net, study.sample_losses, batches, domains=names)
+    record_losses(rec, step, study.net, shown)
     record_predicted_labels(rec, step, study.net, shown)
     means = record_scores(rec, step, study.net, shown)
     rec.update(summary=summary(means))
