@@ -60,3 +60,10 @@ def test_the_overhead_of_recording():
     assert found["small"].records[0] >= 1
     assert found["small"].ratios[0] > 0
     assert "| small |" in recording.markdown(found)
+
+
+@pytest.mark.parametrize("build", [gramian_cases.resnet, gramian_cases.transformer, gramian_cases.mlp])
+def test_whole_networks_are_exact(build):
+    problem = build(2).exact()
+    found = gramian_cases.ours(problem, problem.losses(), 4)
+    assert gramian_cases._error(problem, found) <= 1e-10

@@ -8,6 +8,9 @@ The samples of a slice must not influence the others' losses if intervals are to
 training mode breaks this slightly: the numbers are still the exact gradients of the slice means, but slices share the
 batch statistics.
 
+With several processes (``torchrun --nproc-per-node=3 train.py``, uneven batches allowed) every process calls
+``measure(..., group=torch.distributed.group.WORLD)`` at the same steps, and one of them records the result.
+
 Sources: Yu et al. 2020, arXiv:2001.06782 (task gradients on shared parameters). Slices of one batch as the mini-batches
 of the U-statistic are our choice: they cost no more samples than the training step has.
 """

@@ -166,7 +166,7 @@ def _case(case: Case, approaches: Sequence[str], rounds: int, memory: bool) -> d
             problem = _prepared(case, name)
             errors[name] = _error(problem, APPROACHES[name](problem, problem.losses()))
             ready[name] = partial(_seconds, problem, APPROACHES[name])
-        except (Unsupported, ImportError, RuntimeError, NotImplementedError, ValueError) as error:
+        except (Unsupported, ImportError, RuntimeError, ValueError) as error:
             why_not[name] = f"fails: {str(error).splitlines()[0] or type(error).__name__}"
     seconds: dict[str, list[float]] = {name: [] for name in ready}
     for _ in range(rounds):
