@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -111,8 +110,8 @@ def _used_range(stats: Gsnr, chosen: list[int]) -> list[float]:
 def _heat(figure: go.Figure, stats: Gsnr, index: int, row: int, column: int, top: float) -> None:
     figure.add_heatmap(
         x=stats.steps, y=CENTRES, z=stats.density[:, index].T, coloraxis="coloraxis", zsmooth=False,
-        customdata=_bin_names(len(stats.steps)),
-        hovertemplate="step %{x}, GSNR %{customdata}: %{z:.1%}<extra>" + short(stats.parts[index]) + "</extra>",
+        hovertemplate="step %{x}, GSNR about 10<sup>%{y:.2f}</sup>: %{z:.1%}"
+        f"<extra>{short(stats.parts[index])}</extra>",
         row=row, col=column,
     )  # fmt: skip
     median = _on_axis(stats.quantiles[:, index, 2])
@@ -186,40 +185,30 @@ def _fan(figure: go.Figure, stats: Gsnr, index: int) -> None:
 def modules(stats: Gsnr, tensors: bool = False) -> go.Figure:
     """GSNR of every module as a whole over training, first layer on top; collapses are marked."""
     first, last = (1 + stats.n_modules, len(stats.parts)) if tensors else (1, 1 + stats.n_modules)
-    names = [short(name, 34) for name in stats.parts[first:last]]
+    names = list(stats.parts[first:last])
     values = stats.snr[:, first:last].T
-    rows = np.arange(len(names))
-    height = float(np.clip(900 / max(1, len(names)), 6, 34))
     figure = go.Figure(
         go.Heatmap(
-            x=stats.steps, y=rows, z=np.log10(np.where(values > 0, values, np.nan)), colorscale=SEQUENTIAL,
+            x=stats.steps, y=names, z=np.log10(np.where(values > 0, values, np.nan)), colorscale=SEQUENTIAL,
             customdata=np.stack([values, stats.signal_share[:, first:last].T], axis=-1),
-            hovertemplate="%{text}, step %{x}<br>GSNR as a whole %{customdata[0]:.3g}"
-            "<br>parameters with a signal: %{customdata[1]:.0%}<extra></extra>",
-            text=np.repeat(np.array(names, dtype=object)[:, None], len(stats.steps), axis=1), hoverongaps=False,
+            hovertemplate="%{y}, step %{x}<br>GSNR as a whole %{customdata[0]:.3g}"
+            "<br>parameters with a signal: %{customdata[1]:.0%}<extra></extra>", hoverongaps=False,
             colorbar={"title": {"text": "GSNR"}, "thickness": 14, **_powers(values)},
         )
     )  # fmt: skip
     if not tensors:
         marked = stats.collapses[stats.collapses["part"].isin(stats.modules)]
         figure.add_scatter(
-            x=marked["step"], y=[stats.modules.index(part) for part in marked["part"]], mode="markers",
+            x=marked["step"], y=marked["part"], mode="markers",
             marker={"symbol": "triangle-down", "size": 13, "color": "#D55E00", "line": {"color": "#FFF", "width": 1}},
             name="falls below a tenth of its peak", showlegend=True,
             hovertemplate="step %{x}: below a tenth of its peak<extra></extra>",
         )  # fmt: skip
-    kept = rows[:: max(1, int(np.ceil(15 / height)))]
-    figure.update_yaxes(
-        tickvals=kept,
-        ticktext=[names[i] for i in kept],
-        range=[len(names) - 0.5, -0.5],
-        automargin=True,
-        showgrid=False,
-    )
+    height = _name_rows(figure, names)
     kind = "parameter tensor" if tensors else "module"
     return figure.update_layout(
         title=f"GSNR of every {kind} as a whole; empty where no signal is left", xaxis_title="step",
-        height=int(200 + height * len(names)), legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
+        height=200 + height, legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
     )  # fmt: skip
 
 
@@ -311,25 +300,18 @@ def mask(stats: Gsnr, ratio: float = 0.05) -> go.Figure:
     if ratio not in MASK_RATIOS:
         raise ConfigError(f"The mask was previewed at the ratios {', '.join(map(str, MASK_RATIOS))}; got {ratio}.")
     taken = stats.masked[:, MASK_RATIOS.index(ratio)].T
-    names = [short(name, 34) for name in stats.modules]
-    height = float(np.clip(900 / max(1, len(names)), 6, 34))
-    kept = np.arange(0, len(names), max(1, int(np.ceil(15 / height))))
     figure = go.Figure(
         go.Heatmap(
-            x=stats.steps, y=np.arange(len(names)), z=taken, colorscale=SEQUENTIAL, zmin=0, hoverongaps=False,
+            x=stats.steps, y=list(stats.modules), z=taken, colorscale=SEQUENTIAL, zmin=0, hoverongaps=False,
             zmax=float(max(ratio, np.nan_to_num(taken).max(initial=0.0))),
-            text=np.repeat(np.array(names, dtype=object)[:, None], len(stats.steps), axis=1),
-            hovertemplate="%{text}, step %{x}: %{z:.1%} of its weights<extra></extra>",
+            hovertemplate="%{y}, step %{x}: %{z:.1%} of its weights<extra></extra>",
             colorbar={"title": {"text": "share of<br>its weights"}, "tickformat": ".0%", "thickness": 14},
         )
     )  # fmt: skip
-    figure.update_yaxes(
-        tickvals=kept, ticktext=[names[i] for i in kept], range=[len(names) - 0.5, -0.5], automargin=True,
-        showgrid=False,
-    )  # fmt: skip
+    height = _name_rows(figure, list(stats.modules))
     return figure.update_layout(
         title=f"What dropping the {100 * ratio:g} % of weights with the highest GSNR takes from each module",
-        xaxis_title="step", height=int(190 + height * len(names)),
+        xaxis_title="step", height=190 + height,
     )  # fmt: skip
 
 
@@ -371,10 +353,15 @@ def _log_axis(figure: go.Figure) -> None:
     )  # fmt: skip
 
 
-def _bin_names(n_steps: int) -> np.ndarray:
-    names = ["none (1e-5 or less, or negative)"]
-    names += [f"{10**low:.2g} to {10**high:.2g}" for low, high in pairwise(LOG10_EDGES)]
-    return np.repeat(np.array(names, dtype=object)[:, None], n_steps, axis=1)
+def _name_rows(figure: go.Figure, names: list[str]) -> int:
+    """The first name on top, as many labels as fit. Returns the height of all rows in pixels."""
+    height = float(np.clip(900 / max(1, len(names)), 6, 34))
+    kept = names[:: max(1, int(np.ceil(15 / height)))]
+    figure.update_yaxes(
+        categoryorder="array", categoryarray=names, tickvals=kept, ticktext=[short(name, 34) for name in kept],
+        range=[len(names) - 0.5, -0.5], automargin=True, showgrid=False,
+    )  # fmt: skip
+    return int(height * len(names))
 
 
 def _powers(values: np.ndarray) -> dict[str, object]:

@@ -21,7 +21,7 @@ from workbench.lenses.gsnr.correction import (
 )
 
 #: Rows of the table that are read; beyond, recorded steps are taken evenly spaced.
-MAX_ROWS = 400_000
+MAX_ROWS = 100_000
 #: The row of all samples together, whatever their domain.
 POOLED = ""
 ALL_PARAMETERS = "all parameters"
