@@ -249,6 +249,19 @@ def test_principal_components_are_those_of_the_singular_values(seed, shape):
     assert (x - found.mean) @ found.basis == pytest.approx(found.points, abs=1e-8)
 
 
+@given(st.integers(0, 100), st.integers(1, 40))
+def test_the_limit_of_chance_is_the_95_percent_quantile(seed, n):
+    null = np.random.default_rng(seed).normal(size=n)
+    assert against_null(0.0, null).null_high == pytest.approx(np.quantile(null, 0.95), abs=1e-12)
+
+
+def test_the_kernel_mixture_is_the_mean_of_its_parts():
+    square = squared_distances(np.random.default_rng(0).normal(size=(30, 4)))
+    for factors in ((0.25, 0.5, 1.0, 2.0, 4.0), (0.3, 1.0, 2.0)):
+        parts = [gaussian_kernel(square, 1.7, (factor,)) for factor in factors]
+        assert gaussian_kernel(square, 1.7, factors) == pytest.approx(np.mean(parts, axis=0), abs=1e-12)
+
+
 def test_the_witness_is_positive_where_the_first_sample_lives():
     x, y = np.array([[0.0], [0.1]]), np.array([[3.0], [3.1]])
     places = np.array([[0.0], [3.0]])

@@ -11,15 +11,16 @@ domains (or with all others when none is held out), and every pair of domains.
 - **Mixing**: share of a sample's nearest neighbours that come from other domains; 1 = as by chance, 0 = apart. High
   mixing overall with low mixing *within* classes means that classes land on other classes.
 - **Class shift**: how far a class's centre moves, in radii of the class.
-- **CORAL** (Sun and Saenko 2016): difference of covariances only; high MMD² with low CORAL is a shift of the mean, which
-  re-estimated batch-norm statistics may remove. **Sliced Wasserstein** (Rabin 2011): mean distance along random lines.
+- **CORAL** (Sun and Saenko 2016): difference of covariances only; high MMD² with low CORAL is a shift of the mean, for
+  which batch-norm statistics can be re-estimated.
+- **Sliced Wasserstein** (Rabin 2011): mean distance of the projections on random lines.
 - **Evidence**: the samples with the largest and smallest witness of MMD², those that make the difference.
 - **Kind of shift**: the change of accuracy as another mix of classes plus other answers within classes (Kitagawa 1955,
   Oaxaca 1973); the mix is also estimated without labels (BBSE, Lipton et al. 2018), unless classes look different.
 - **Without labels**: accuracy guessed from confidences (ATC, Garg et al. 2022; DoC, Guillory et al. 2021) and from the
   distances of labelled domains (after Deng and Zheng 2021). A model that is wrong and sure fools all of them.
-- **Limits**: source error, half the proxy A-distance and the joint error of one classifier (Ben-David et al. 2010), as a
-  diagnosis and not as a certificate.
+- **Limits**: source error, half the proxy A-distance and the joint error of one classifier (Ben-David et al. 2010), as
+  a diagnosis and not as a certificate.
 - **CKA** (Kornblith et al. 2019, debiased): how alike two checkpoints or layers arrange the same samples.
 
 How sure: each distance stands beside its null, what it becomes when domain labels are shuffled within classes, with
