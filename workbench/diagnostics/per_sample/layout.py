@@ -8,8 +8,9 @@ of two, so that operations that keep samples apart scale exactly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -17,6 +18,8 @@ from torch import Tensor
 
 from workbench.diagnostics.per_sample.tape import Tape
 
+#: What reaches a node in a backward pass: one gradient per output, None where there is none.
+Gradients = tuple[Tensor | None, ...]
 Kind = Literal["samples", "samples then other", "other then samples", "shared", "zero"]
 
 
@@ -64,12 +67,19 @@ def find_layouts(tape: Tape, losses: Tensor) -> list[tuple[Layout, ...]]:
         losses: One per sample, at least two.
     """
     scale = _scale(len(losses)).to(losses)
-    plain = _gradients(tape, losses, torch.ones_like(losses))
-    scaled = _gradients(tape, losses, scale)
-    return [
-        tuple(_layout(a, b, scale) for a, b in zip(first, second, strict=True))
-        for first, second in zip(plain, scaled, strict=True)
-    ]
+    plain: dict[int, Gradients] = {}
+    # Parameters serve all samples, whatever their gradient.
+    layouts: list[tuple[Layout, ...]] = [(SHARED,)] * len(tape.nodes)
+
+    def keep(at: int, gradients: Gradients) -> None:
+        plain[at] = gradients
+
+    def compare(at: int, gradients: Gradients) -> None:
+        layouts[at] = tuple(_layout(a, b, scale) for a, b in zip(plain.pop(at), gradients, strict=True))
+
+    _backward(tape, losses, torch.ones_like(losses), keep)
+    _backward(tape, losses, scale, compare)
+    return layouts
 
 
 def _scale(samples: int) -> Tensor:
@@ -79,27 +89,16 @@ def _scale(samples: int) -> Tensor:
     return torch.cat(exponents)[:samples].to(torch.float64).exp2()
 
 
-def _gradients(tape: Tape, losses: Tensor, weights: Tensor) -> list[tuple[Tensor | None, ...]]:
-    """The gradient that reaches each node, in a backward pass of the weighted losses."""
-    seen: list[tuple[Tensor | None, ...]] = [()] * len(tape.nodes)
-
-    def keep(at: int) -> object:
-        def hook(gradients: tuple[Tensor | None, ...]) -> None:
-            seen[at] = tuple(None if g is None else g.detach().clone() for g in gradients)
-
-        return tape.nodes[at].register_prehook(hook)
-
-    handles = [keep(at) for at in range(len(tape.nodes)) if at not in tape.leaves]
-    leaves = list(tape.leaves)
+def _backward(tape: Tape, losses: Tensor, weights: Tensor, see: Callable[[int, Gradients], None]) -> None:
+    """A backward pass of the weighted losses that shows the gradients that reach each node."""
+    inner = [at for at in range(len(tape.nodes)) if at not in tape.leaves]
+    handles = [tape.nodes[at].register_prehook(partial(see, at)) for at in inner]
     try:
-        ends = [tape.edge((at, 0)) for at in leaves]
-        gradients = torch.autograd.grad(losses, ends, weights, retain_graph=True, allow_unused=True)
+        ends = [tape.edge((at, 0)) for at in tape.leaves]
+        torch.autograd.grad(losses, ends, weights, retain_graph=True, allow_unused=True)
     finally:
         for handle in handles:
-            handle.remove()  # type: ignore[attr-defined]
-    for at, gradient in zip(leaves, gradients, strict=True):
-        seen[at] = (gradient,)
-    return seen
+            handle.remove()
 
 
 def _layout(plain: Tensor | None, scaled: Tensor | None, scale: Tensor) -> Layout:
