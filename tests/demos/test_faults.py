@@ -89,9 +89,12 @@ def test_faults_are_found_in_fresh_trainings(tmp_path, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [11, 12, 13])
-def test_no_lens_cries_wolf_in_fresh_null_runs(tmp_path, seed):
-    (path,) = train(find_recipe("null"), tmp_path, seed=seed)
-    for lens in LENSES:
-        alarms = [str(verdict) for verdict in read(Run(path), lens).verdicts if verdict.level in ALARMS]
-        assert alarms == [], lens.slug
+def test_lenses_seldom_cry_wolf_in_fresh_null_runs(tmp_path):
+    # Five lenses on three seeds; at the nominal rate of 5 %, more than two of the 15 readings alarm in 4 % of cases.
+    readings = []
+    for seed in (11, 12, 13):
+        (path,) = train(find_recipe("null"), tmp_path / str(seed), seed=seed)
+        readings += [read(Run(path), lens) for lens in LENSES]
+    levels = [reading.verdict.level for reading in readings]
+    assert "problem" not in levels
+    assert levels.count("watch") <= 2
