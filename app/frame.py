@@ -67,7 +67,8 @@ class LensPage:
         )  # fmt: skip
         if chosen in views:
             taken = inspect.signature(views[chosen].figure).parameters
-            given = {name: offer() if callable(offer) else offer for name, offer in offers.items() if name in taken}
+            with st.container(horizontal=True, vertical_alignment="bottom"):
+                given = {name: offer() if callable(offer) else offer for name, offer in offers.items() if name in taken}
             self._show(views[chosen], given)
         else:
             parts.tables(self.reading.tables, f"{self.run.name}-{self.lens.slug}")

@@ -45,6 +45,16 @@ def prose(text: str) -> str:
     return "".join(f"`{piece}`" if i % 2 else plain(piece) for i, piece in enumerate(pieces))
 
 
+def brief(sentence: str, length: int = 210) -> str:
+    """The first sentences of a verdict that fit a card, at least one; a verdict leads with what matters."""
+    first, *rest = re.split(r"(?<=\.) (?=[A-Z'])", sentence)
+    for piece in rest:
+        if len(first) + len(piece) >= length:
+            break
+        first += f" {piece}"
+    return first
+
+
 def mark(level: Level) -> str:
     """A coloured chip with the mark and the word of a level."""
     return f":{BADGES[level]}-badge[{MARKS[level]} {level}]"
@@ -113,7 +123,7 @@ def tables(frames: Mapping[str, pd.DataFrame], name: str) -> None:
             st.markdown(f"**{plain(title)}** :gray[{len(frame):,} rows]", width="stretch")
             _download("CSV", lambda frame=frame: frame.to_csv(index=False).encode(), f"{slug}.csv", "text/csv")
             _download("Parquet", lambda frame=frame: _parquet(frame), f"{slug}.parquet", "application/octet-stream")
-        st.dataframe(frame, hide_index=True, alt=title, height=min(36 * (len(frame) + 1) + 2, 420))
+        st.dataframe(frame, hide_index=True, alt=title, height="content" if len(frame) <= 11 else 420)
 
 
 def figure_download(fig: go.Figure, name: str) -> None:

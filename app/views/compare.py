@@ -59,7 +59,7 @@ def numbers(title: str, frame: pd.DataFrame, otherwise: str) -> None:
     """A small table with its title, or a sentence where it is empty."""
     st.subheader(title, anchor=False)
     if len(frame):
-        height = min(35 * (len(frame) + 1) + 3, 300)
+        height = "content" if len(frame) <= 7 else 300
         st.dataframe(frame, hide_index=True, alt=title, placeholder="", height=height)
     else:
         st.caption(otherwise)

@@ -28,6 +28,12 @@ with page.controls:
     at = step(stats.steps)
 
 
+def give_up(job: MapJob) -> None:
+    """End the background map and go back to the one that is there at once."""
+    job.cancel()
+    st.session_state["method"] = "pca"
+
+
 @st.fragment(run_every=1)
 def progress(job: MapJob) -> None:
     """How far the background map is; draws the page again once it is over."""
@@ -35,12 +41,10 @@ def progress(job: MapJob) -> None:
         st.rerun(scope="app")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(job.progress, f"UMAP: {job.stage}")
-        st.button("Cancel", on_click=job.cancel, key="cancel map")
+        st.button("Cancel", on_click=give_up, args=(job,), key="cancel map")
 
 
 if method == "umap" and (layer, at) in stats.points:
-    if st.session_state.get("cancel map"):
-        st.session_state["method"] = "pca"
     job = start_map(stats.points[layer, at])
     if job.state == "running":
         progress(job)

@@ -13,7 +13,7 @@ from widgets import some_of
 from workbench.core import MissingTable, Run
 from workbench.lenses import LENSES, LEVELS, Lens, Reading, Verdict
 from workbench.lenses.links import figure_of, first_verdict
-from workbench.lenses.scalars import figure, main_tag
+from workbench.lenses.scalars import figure, first_panels, main_tag, panels
 from workbench.lenses.thumbnail import thumbnail
 
 
@@ -21,7 +21,7 @@ def card(lens: Lens, verdict: Verdict, found: Reading | None) -> None:
     """A verdict with a small picture of the figure that shows it, and a link to the page."""
     with st.container(border=True, height="stretch", gap="small"):
         st.markdown(f"{parts.mark(verdict.level)} **{lens.title}**")
-        st.markdown(parts.prose(verdict.sentence))
+        st.markdown(parts.prose(parts.brief(verdict.sentence)))
         st.space("stretch")
         if found is not None:
             parts.picture(thumbnail(figure_of(found, verdict)), f"card {lens.slug}", verdict.sentence)
@@ -56,17 +56,19 @@ def curves(run: Run) -> None:
     except MissingTable as error:
         st.info(parts.prose(str(error).splitlines()[0]), icon=":material/show_chart:")
         return
-    panels = list(dict.fromkeys(tags["group"]))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         smoothing = st.slider(
             "Smoothing", 0.0, 0.99, 0.0, 0.01, key="smoothing", bind="query-params", width=220,
             help="Weight of the past in an exponential moving average.",
         )  # fmt: skip
         log = st.toggle("Log scale", key="log", bind="query-params")
-        shown = some_of("Show only", panels, [], "panels") or panels
+        shown = some_of("Show only", panels(tags), [], "panels") or first_panels(tags)
     stats = scalars(run, tuple(tags.loc[tags["group"].isin(shown), "tag"]), smoothing)
     said = f"Course of {main_tag(run, list(stats.tags['tag']))} and others over steps"
     parts.chart(figure(stats, log=log, names=run.task_names), "curves", said)
+    left_out = [group for group in panels(tags) if group not in shown]
+    if left_out:
+        st.caption(f"Not shown: {parts.plain(', '.join(left_out))}.")
     if stats.reduced:
         st.caption(
             "Lines are means over buckets of steps; bands reach from the smallest to the largest value of a bucket."

@@ -15,7 +15,7 @@ from workbench.lenses.board import frame, group_question, matching
 STATES = ("live", "done", "failed", "stopped")
 
 
-def columns(grouped: bool, opener: str) -> dict[str, object]:
+def columns(grouped: bool, asks: bool, opener: str) -> dict[str, object]:
     """How the table shows each column, in this order; None hides it."""
     marks = [f"{MARKS[level]} {level}" for level in LEVELS]
     colours = [parts.BADGES[level] for level in LEVELS]
@@ -39,7 +39,7 @@ def columns(grouped: bool, opener: str) -> dict[str, object]:
         "seed": st.column_config.NumberColumn("Seed", width=50, format="%d"),
         "recipe": st.column_config.TextColumn("Recipe", width=120),
     }
-    return shown | {"course": course} | (about | rest if grouped else rest | about)
+    return shown | {"course": course} | (about if grouped and asks else {}) | rest | ({} if grouped else about)
 
 
 def open_clicked() -> None:
@@ -58,7 +58,7 @@ def table(runs: pd.DataFrame, key: str, grouped: bool) -> list[str]:
         drawn["run"] = [key.rpartition("/")[2] for key in runs["run"]]
     for lens in LENSES:
         drawn[lens.slug] = [[f"{MARKS[level]} {level}"] if level in MARKS else [] for level in runs[lens.slug]]
-    shown = columns(grouped, f"{key} open")
+    shown = columns(grouped, runs["question"].nunique() > 1, f"{key} open")
     keys = list(runs["run"])
     st.session_state["runs shown"][f"{key} open"] = keys
     event = st.dataframe(
@@ -68,7 +68,7 @@ def table(runs: pd.DataFrame, key: str, grouped: bool) -> list[str]:
         column_config=shown,
         on_select="rerun",
         selection_mode="multi-row",
-        height=min(35 * (len(drawn) + 1) + 3, 640),
+        height="content" if len(drawn) <= 18 else 640,
         placeholder="",
         alt="Runs with their verdicts",
     )

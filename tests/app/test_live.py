@@ -20,7 +20,7 @@ def test_a_live_run_is_marked_and_shows_what_arrives(open_app: Callable[..., App
         app.toggle(key="log").set_value(True).run()
         writer.scalars(1, {"accuracy/left": 1.0})
         app.run()
-        assert app.pills(key="panels").options == ["accuracy", "loss"]
+        assert app.pills(key="panels").options == ["loss", "accuracy"]
         assert app.toggle(key="log").value is True
     app.run()
     assert not any("recording" in element.value for element in app.markdown)

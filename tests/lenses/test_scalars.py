@@ -76,9 +76,9 @@ def test_smoothed_values_stay_between_the_extremes(course: list[float], weight: 
 def test_panels_are_the_first_part_of_a_tag_and_a_task_keeps_its_colour(tmp_path: Path):
     run = recorded(tmp_path / "run", {"loss/left": [1.0, 0.5], "loss/right": [2.0, 1.0], "accuracy/right": [0.1, 0.9]})
     fig = scalars.figure(scalars.statistics(run), names=["left", "right"])
-    assert [note.text for note in fig.layout.annotations] == ["accuracy", "loss"]
+    assert [note.text for note in fig.layout.annotations] == ["loss", "accuracy"]
     colour = {(trace.name, trace.yaxis): trace.line.color for trace in fig.data}
-    assert colour["right", "y"] == colour["right", "y2"] != colour["left", "y2"]
+    assert colour["right", "y"] == colour["right", "y2"] != colour["left", "y"]
 
 
 def test_log_scale_is_put_on_every_panel(tmp_path: Path):
@@ -111,3 +111,11 @@ def test_mistakes_are_named(tmp_path: Path):
     RunWriter(tmp_path / "bare").close()
     with pytest.raises(MissingTable, match="scalars"):
         scalars.statistics(Run(tmp_path / "bare"))
+
+
+def test_a_thicket_of_curves_waits_until_it_is_asked_for(tmp_path: Path):
+    many = {f"IoU/{i}": [0.5] for i in range(scalars.MAX_CURVES + 1)}
+    tags = scalars.summary(recorded(tmp_path / "run", many | {"loss/left": [1.0], "lr": [0.1]}))
+    assert scalars.panels(tags) == ["loss", "IoU", "lr"]
+    assert scalars.first_panels(tags) == ["loss", "lr"]
+    assert scalars.first_panels(tags[tags["group"] == "IoU"]) == ["IoU"]

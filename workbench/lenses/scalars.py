@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 #: Buckets a long curve is cut into. A band has an upper and a lower edge, so nothing drawn exceeds 2,000 points.
 MAX_BUCKETS = 1000
 
+#: More curves than this in one panel are a thicket; such a panel is shown when it is asked for.
+MAX_CURVES = 12
+# Pixels of a row of panels, of the gap in it, and of the margins above and below them all.
+_PANEL_HEIGHT, _GAP, _MARGINS = 280, 60, 140
+
 _SUMMARY = """
 SELECT tag, count(*) AS count, min(step) AS first_step, max(step) AS last_step,
        min(value) FILTER (isfinite(value)) AS smallest, max(value) FILTER (isfinite(value)) AS largest,
@@ -87,6 +92,22 @@ def summary(run: Run) -> pd.DataFrame:
     return found
 
 
+def panels(tags: pd.DataFrame) -> list[str]:
+    """The groups of a summary: losses, then accuracies and the like, then the rest."""
+    words = (("loss",), ("acc", "iou", "dice", "f1", "error", "auc"))
+
+    def rank(group: str) -> int:
+        return next((i for i, kind in enumerate(words) if any(word in group.lower() for word in kind)), len(words))
+
+    return sorted(dict.fromkeys(tags["group"]), key=rank)
+
+
+def first_panels(tags: pd.DataFrame) -> list[str]:
+    """The groups to show before anything is chosen: those with at most :data:`MAX_CURVES` curves, or the first."""
+    counts = tags["group"].value_counts()
+    return [group for group in panels(tags) if counts[group] <= MAX_CURVES] or panels(tags)[:1]
+
+
 def statistics(
     run: Run, tags: Sequence[str] | None = None, smoothing: float = 0.0, buckets: int = MAX_BUCKETS
 ) -> Scalars:
@@ -136,15 +157,15 @@ def figure(stats: Scalars, log: bool = False, names: Sequence[str] | None = None
     """Curves over steps, one panel a group. ``names`` fixes colours by the part of the tag after the group."""
     from plotly.subplots import make_subplots
 
-    groups = list(dict.fromkeys(stats.tags["group"]))
+    groups = panels(stats.tags)
     members = {tag: tag.partition("/")[2] or tag for tag in stats.tags["tag"]}
     order = list(dict.fromkeys([*(names or ()), *members.values()]))
     colour, dash = colours(order), dashes(order)
     columns = min(2, len(groups)) or 1
     rows = -(-len(groups) // columns) or 1
-    fig = make_subplots(
-        rows, columns, subplot_titles=groups, horizontal_spacing=0.07, vertical_spacing=0.16 / rows + 0.06
-    )
+    height = _PANEL_HEIGHT * rows + _MARGINS
+    gap = _GAP / (height - _MARGINS) if rows > 1 else 0.0
+    fig = make_subplots(rows, columns, subplot_titles=groups, horizontal_spacing=0.07, vertical_spacing=gap)
     shown: set[str] = set()
     for index, group in enumerate(groups):
         place = {"row": index // columns + 1, "col": index % columns + 1}
@@ -153,12 +174,12 @@ def figure(stats: Scalars, log: bool = False, names: Sequence[str] | None = None
             for trace in _traces(stats.of(tag), name, colour[name], dash[name], name not in shown):
                 fig.add_trace(trace, **place)
             shown.add(name)
-    fig.update_xaxes(title_text="step", title_standoff=4)
+    fig.update_xaxes(title_text="step", title_standoff=4, row=rows)
     fig.update_yaxes(type="log" if log else "linear")
     fig.update_layout(
-        height=300 * rows + 40,
-        margin={"l": 50, "r": 10, "t": 40, "b": 40},
-        legend={"orientation": "h", "y": -0.14 / rows - 0.06, "yanchor": "top"},
+        height=height,
+        margin={"l": 50, "r": 10, "t": 40, "b": 100},
+        legend={"orientation": "h", "y": -60 / (height - _MARGINS), "yanchor": "top"},
         hovermode="x unified",
     )
     return fig
