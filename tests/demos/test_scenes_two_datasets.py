@@ -10,7 +10,7 @@ import pytest
 from workbench.core import TABLES, Run
 from workbench.demos import find_recipe, train
 from workbench.demos.recipes import scenes_two_datasets as recipe
-from workbench.demos.scenes import APART, MERGED, SPACES
+from workbench.demos.scenes import MERGED, SPACES
 
 PRIVATE = [label for label in MERGED.names if sum(label in space.labels for space in SPACES) == 1]
 STEPS = 40
@@ -83,12 +83,19 @@ def test_the_null_loss_leaves_private_rows_without_conflict_and_cross_entropy_do
 
 
 def test_the_variants_start_from_one_net_and_the_relational_run_follows_the_null_loss_until_the_switch(runs):
-    first = {name: run.array("classifier", 0)["weight"] for name, run in runs.items()}
-    assert first.pop("own-heads").shape == (len(APART.names), 24)
-    assert all(np.array_equal(weight, first["cross-entropy"]) for weight in first.values())
-    last = {name: run.array("classifier", STEPS)["weight"] for name, run in runs.items()}
-    assert np.array_equal(last["per-class-bce"], last["class-relational"])
-    assert not np.array_equal(last["per-class-bce"], last["cross-entropy"])
+    def heads(step):
+        return {name: run.array("classifier", step) for name, run in runs.items()}
+
+    def same(a, b):
+        return all(np.array_equal(a[space.dataset], b[space.dataset]) for space in SPACES)
+
+    first, last = heads(0), heads(STEPS)
+    assert {name: rows.shape for name, rows in first.pop("own-heads").items()} == {
+        space.dataset: (len(space.labels), 24) for space in SPACES
+    }
+    assert all(same(head, first["cross-entropy"]) for head in first.values())
+    assert same(last["per-class-bce"], last["class-relational"])
+    assert not same(last["per-class-bce"], last["cross-entropy"])
 
 
 def test_the_relational_run_keeps_its_targets_and_says_what_it_found(runs):

@@ -170,7 +170,7 @@ def record_gradients(rec: Recorder, step: int, net: SceneNet, losses: Losses, n_
 def record_rows(rec: RunWriter, step: int, net: SceneNet, losses: Losses, *, arrays: bool) -> None:
     """Record ``row_cosine/<label>``: how the datasets' mean gradients on one classifier row lie to each other.
 
-    With ``arrays`` also the rows themselves (``classifier``) and both gradients (``row_gradients``), each [K, D].
+    With ``arrays`` also each dataset's rows (``classifier``, [L, D]) and both gradients (``row_gradients``, [K, D]).
     """
     gradients = {
         dataset: torch.autograd.grad(loss.mean(), net.head.weight, retain_graph=True)[0]
@@ -181,5 +181,6 @@ def record_rows(rec: RunWriter, step: int, net: SceneNet, losses: Losses, *, arr
         step, {f"row_cosine/{label}": float(value) for label, value in zip(net.outputs.names, cosines, strict=True)}
     )
     if arrays:
-        rec.array("classifier", step, {"weight": net.head.weight.detach().numpy()})
+        weight = net.head.weight.detach().numpy()
+        rec.array("classifier", step, {name: weight[list(rows)] for name, rows in net.outputs.rows.items()})
         rec.array("row_gradients", step, {dataset: gradient.numpy() for dataset, gradient in gradients.items()})
