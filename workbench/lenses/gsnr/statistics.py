@@ -19,11 +19,10 @@ from workbench.lenses.gsnr.correction import (
     noise_limit,
     share_up_to,
 )
+from workbench.lenses.gsnr.reading import Axes, Sums, read_histograms, read_sums
 
 #: Rows of the table that are read; beyond, recorded steps are taken evenly spaced.
 MAX_ROWS = 100_000
-#: The row of all samples together, whatever their domain.
-POOLED = ""
 ALL_PARAMETERS = "all parameters"
 #: Ratios at which the mask of GSNR dropout is previewed.
 MASK_RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
@@ -121,13 +120,13 @@ def statistics(run: Run, n_train: int | None = None, max_rows: int = MAX_ROWS) -
         MissingTable: the run recorded no GSNR.
     """
     run.require("gsnr")
-    axes = _Axes.of(run)
+    axes = Axes.of(run)
     sizes = run.query("SELECT step, count(*) AS n FROM gsnr GROUP BY step ORDER BY step")
     recorded = sizes["step"].to_numpy()
     n_read = max(1, min(len(recorded), int(max_rows / max(1.0, sizes["n"].mean()))))
     steps = recorded[np.unique(np.linspace(0, len(recorded) - 1, n_read).round().astype(int))]
-    sums = _read_sums(run, axes, steps)
-    histogram, tensor_quantiles = _read_histograms(run, axes, steps)
+    sums = read_sums(run, axes, steps)
+    histogram, tensor_quantiles = read_histograms(run, axes, steps)
     pooled_mean, pooled_var, pooled_n = (array[:, :, 0] for array in (sums.mean_sq, sums.var, sums.samples))
     samples = axes.widest(pooled_n)
     signal = axes.gathered(pooled_mean - pooled_var / np.maximum(pooled_n, 1))
@@ -171,100 +170,8 @@ def statistics(run: Run, n_train: int | None = None, max_rows: int = MAX_ROWS) -
     )
 
 
-@dataclass(frozen=True)
-class _Axes:
-    """Names and order of modules, tensors and domains, and which tensor belongs to which module."""
-
-    modules: tuple[str, ...]
-    tensors: tuple[str, ...]
-    module_of: Int[np.ndarray, " Q"]
-    count: Int[np.ndarray, " Q"]
-    domains: tuple[str, ...]
-
-    @staticmethod
-    def of(run: Run) -> _Axes:
-        rows = run.query(
-            "SELECT module, parameter, max(count) AS count, min(place) AS place FROM "
-            "(SELECT module, parameter, count, row_number() OVER () AS place FROM gsnr) GROUP BY module, parameter"
-        )
-        declared = {module.name: place for place, module in enumerate(run.info.modules)}
-        rows["declared"] = [declared.get(module, len(declared)) for module in rows["module"]]
-        rows["first"] = rows.groupby("module")["place"].transform("min")
-        rows = rows.sort_values(["declared", "first", "place"], ignore_index=True)
-        modules = list(dict.fromkeys(rows["module"]))
-        found = run.query("SELECT DISTINCT domain FROM gsnr WHERE domain <> '' ORDER BY domain")["domain"]
-        order = [name for name in run.domain_names if name in set(found)]
-        domains = (*order, *(name for name in found if name not in order))
-        index = np.array([modules.index(module) for module in rows["module"]])
-        names = tuple(module or "(top level)" for module in modules)
-        return _Axes(names, tuple(rows["parameter"]), index, rows["count"].to_numpy(), domains)
-
-    def gathered(self, values: Float[np.ndarray, "S Q ..."]) -> Float[np.ndarray, "S R ..."]:
-        """Sums over all tensors, over each module's tensors, then every tensor; NaN (not recorded) counts as 0."""
-        values = np.nan_to_num(values.astype(float))
-        starts = np.searchsorted(self.module_of, np.arange(len(self.modules)))
-        by_module = np.add.reduceat(values, starts, axis=1)
-        return np.concatenate([values.sum(axis=1, keepdims=True), by_module, values], axis=1)
-
-    def widest(self, samples: Int[np.ndarray, "S Q"]) -> Int[np.ndarray, "S R"]:
-        """Samples behind every part: the most of any of its tensors."""
-        starts = np.searchsorted(self.module_of, np.arange(len(self.modules)))
-        by_module = np.maximum.reduceat(samples, starts, axis=1)
-        return np.concatenate([samples.max(axis=1, keepdims=True), by_module, samples], axis=1)
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """Per step, tensor and domain (the pooled row first): Σ m², Σ s² and samples; NaN and 0 where not recorded."""
-
-    mean_sq: Float[np.ndarray, "S Q D1"]
-    var: Float[np.ndarray, "S Q D1"]
-    samples: Int[np.ndarray, "S Q D1"]
-    nonfinite: int
-
-
-def _read_sums(run: Run, axes: _Axes, steps: Int[np.ndarray, " S"]) -> _Sums:
-    frame = run.query(
-        "SELECT step, parameter, domain, samples, mean_sq_sum, var_sum FROM gsnr WHERE list_contains($steps, step)",
-        {"steps": steps.tolist()},
-    )
-    index = (
-        np.searchsorted(steps, frame["step"].to_numpy()),
-        pd.Categorical(frame["parameter"], axes.tensors).codes,
-        pd.Categorical(frame["domain"], (POOLED, *axes.domains)).codes,
-    )
-    shape = (len(steps), len(axes.tensors), 1 + len(axes.domains))
-    mean_sq, var, samples = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
-    finite = np.isfinite(frame["mean_sq_sum"].to_numpy()) & np.isfinite(frame["var_sum"].to_numpy())
-    kept = tuple(axis[finite] for axis in index)
-    mean_sq[kept], var[kept] = frame["mean_sq_sum"].to_numpy()[finite], frame["var_sum"].to_numpy()[finite]
-    samples[kept] = frame["samples"].to_numpy()[finite]
-    return _Sums(mean_sq, var, samples, int((~finite).sum()))
-
-
-def _read_histograms(
-    run: Run, axes: _Axes, steps: Int[np.ndarray, " S"]
-) -> tuple[Float[np.ndarray, "S Q 48"], Float[np.ndarray, "S Q 5"]]:
-    """Of all samples together. Not recorded: an empty histogram, NaN quantiles."""
-    frame = run.query(
-        "SELECT step, parameter, histogram, quantiles FROM gsnr WHERE domain = '' AND list_contains($steps, step) "
-        "AND isfinite(mean_sq_sum) AND isfinite(var_sum)",
-        {"steps": steps.tolist()},
-    )
-    index = (
-        np.searchsorted(steps, frame["step"].to_numpy()),
-        pd.Categorical(frame["parameter"], axes.tensors).codes,
-    )
-    histogram = np.zeros((len(steps), len(axes.tensors), 48))
-    quantiles = np.full((len(steps), len(axes.tensors), len(GSNR_QUANTILES)), np.nan)
-    if len(frame):
-        histogram[index] = np.stack(frame["histogram"].to_list())
-        quantiles[index] = np.stack(frame["quantiles"].to_list())
-    return histogram, quantiles
-
-
 def _quantiles(
-    axes: _Axes,
+    axes: Axes,
     counts: Float[np.ndarray, "S R 48"],
     tensor: Float[np.ndarray, "S Q 5"],
     samples: Float[np.ndarray, "S R"],
@@ -274,7 +181,7 @@ def _quantiles(
     return corrected(np.concatenate([larger, tensor], axis=1), samples[..., None])
 
 
-def _masked(axes: _Axes, histogram: Float[np.ndarray, "S Q 48"]) -> Float[np.ndarray, "S G M"]:
+def _masked(axes: Axes, histogram: Float[np.ndarray, "S Q 48"]) -> Float[np.ndarray, "S G M"]:
     """Share of every module above the GSNR that the wanted share of all weights exceeds; from the histograms."""
     weights = np.array([not tensor.endswith("bias") for tensor in axes.tensors])
     counts = axes.gathered(np.where(weights[:, None], histogram, 0.0))[:, : 1 + len(axes.modules)]
@@ -283,14 +190,14 @@ def _masked(axes: _Axes, histogram: Float[np.ndarray, "S Q 48"]) -> Float[np.nda
     return np.swapaxes(above, 1, 2)
 
 
-def _domain_snr(axes: _Axes, sums: _Sums) -> Float[np.ndarray, "S D M1"]:
+def _domain_snr(axes: Axes, sums: Sums) -> Float[np.ndarray, "S D M1"]:
     signal = sums.mean_sq - sums.var / np.maximum(sums.samples, 1)
     part = slice(0, 1 + len(axes.modules))
     ratio = _divided(axes.gathered(signal), axes.gathered(sums.var))  # [S, R, D1]
     return np.moveaxis(ratio[:, part, 1:], 1, 2)
 
 
-def _agreement(axes: _Axes, sums: _Sums) -> tuple[Float[np.ndarray, "S M1"], Float[np.ndarray, "S M1"]]:
+def _agreement(axes: Axes, sums: Sums) -> tuple[Float[np.ndarray, "S M1"], Float[np.ndarray, "S M1"]]:
     """Mean inner product between the mean gradients of different domains, and their mean squared norm.
 
     With weights w_d = n_d / n the pooled mean is Σ w_d m_d, so |m|² - Σ w_d² |m_d|² = Σ_{d≠e} w_d w_e ⟨m_d, m_e⟩, and
