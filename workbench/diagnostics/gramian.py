@@ -57,6 +57,7 @@ def measure(
 
     Args:
         losses: Task -> loss of every sample [B] (reduction='none'), graph attached; in nats, or the task's own unit.
+            In float32 or wider: a loss in half precision scales its gradients by a rounded 1/n, off by up to 0.4 %.
             Tasks may have batches of different sizes. With scalars nothing can be cut, so K = 1: there are no intervals
             and no unbiased products, and ``samples`` is 0 (unknown).
         shared: The network that the tasks share, or its parts: name -> module, parameters or :class:`Channels`.
