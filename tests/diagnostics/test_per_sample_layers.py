@@ -354,3 +354,17 @@ def test_one_model_with_losses_along_different_axes(check_exact: Any) -> None:
     x = data(5, 5, 3)
     check_exact(net, [x], lambda x: net(x).sin().mean((1, 2)))
     check_exact(net, [x], lambda x: net(x).sin().mean((0, 2)))
+
+
+@pytest.mark.parametrize("active", [[0], [4], [0, 4], [1, 2, 5], []])
+def test_samples_without_a_gradient(check_exact: Any, active: list[int]) -> None:
+    """A hinge loss leaves most samples without one; then a batch in which all have one, through the same graph."""
+    net = seeded(nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)))
+
+    def loss(x: Tensor, weight: Tensor) -> Tensor:
+        return net(x).square().sum((1, 2)) * weight
+
+    weight = torch.zeros(6, dtype=torch.float64)
+    weight[active] = 1.0
+    check_exact(net, [data(6, 6, 3), weight], loss)
+    check_exact(net, [data(6, 6, 3), torch.ones(6, dtype=torch.float64)], loss)

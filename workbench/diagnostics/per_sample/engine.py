@@ -56,7 +56,11 @@ def measure_batch(batch: Batch, sums: BatchSums) -> dict[str, str]:
         plan = make_plan(tape, find_layouts(tape, losses))
         _remember(batch, tape, plan)
         found = BatchSums(sums.groups)
-        uncovered = _Pass(batch, tape, plan, found).run(losses)
+        try:
+            uncovered = _Pass(batch, tape, plan, found).run(losses)
+        except _Outdated:
+            reasons = dict.fromkeys(tape.leaves.values(), "too few samples with a gradient to tell them apart")
+            return fallback.measure(batch, reasons, sums)
     reasons = {**uncovered, **plan.fallback}
     sums.update(found, leaving_out=reasons)
     return fallback.measure(batch, reasons, sums) if reasons else {}
@@ -119,7 +123,7 @@ class _Pass:
     def run(self, losses: Tensor) -> dict[str, str]:
         """Parameters that turned out to have no rule, with the reason."""
         tape, plan = self.tape, self.plan
-        if not plan.boundaries:
+        if not plan.boundaries and not plan.guards:
             return {}
         handles = [
             tape.nodes[boundary.at].register_prehook(partial(self.read, boundary))

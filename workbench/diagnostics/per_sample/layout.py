@@ -28,8 +28,8 @@ class Layout:
     """Where the samples are.
 
     ``samples``: axis ``axis`` counts them. ``samples then other``: the axis is [B, k] flattened. ``other then
-    samples``: it is [k, B] flattened. ``shared``: no axis does. ``zero``: the gradient was 0 everywhere, so nothing
-    can be said.
+    samples``: it is [k, B] flattened. ``shared``: no axis does. ``zero``: the gradient was 0, of all samples or of all
+    but one, so nothing can be said.
     """
 
     kind: Kind
@@ -106,10 +106,14 @@ def _layout(plain: Tensor | None, scaled: Tensor | None, scale: Tensor) -> Layou
         return ZERO
     if plain.is_sparse:
         return SHARED
-    samples = len(scale)
-    return next(
-        (layout for layout in _candidates(plain.shape, samples) if _scales(layout, plain, scaled, scale)), SHARED
-    )
+    fitting = [layout for layout in _candidates(plain.shape, len(scale)) if _scales(layout, plain, scaled, scale)]
+    # Where only one sample has any gradient, other axes would do as well: that tells nothing.
+    telling = (layout for layout in fitting if _n_nonzero(layout, plain, len(scale)) > 1)
+    return next(telling, ZERO if fitting else SHARED)
+
+
+def _n_nonzero(layout: Layout, gradient: Tensor, samples: int) -> int:
+    return int((layout.front(gradient, samples).flatten(1) != 0).any(dim=1).sum())
 
 
 def _candidates(shape: Sequence[int], samples: int) -> list[Layout]:
@@ -124,8 +128,5 @@ def _candidates(shape: Sequence[int], samples: int) -> list[Layout]:
 
 def _scales(layout: Layout, plain: Tensor, scaled: Tensor, scale: Tensor) -> bool:
     before, after = (layout.front(g, len(scale)).flatten(1).to(torch.float64) for g in (plain, scaled))
-    # Where only one sample has any gradient, every axis would do.
-    if int((before != 0).any(dim=1).sum()) < 2:
-        return False
     tolerance = torch.finfo(plain.dtype).eps ** 0.5
     return bool((after / scale[:, None] - before).abs().max() <= tolerance * before.abs().max())
