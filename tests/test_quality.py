@@ -41,7 +41,7 @@ def test_no_file_is_too_long_to_read():
 
 
 def test_nothing_is_left_to_do():
-    pattern = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError)\b")
+    pattern = re.compile(r"\b(TODO|FIXME|XXX)\b|raise NotImplementedError")
     found = [
         f"{file.relative_to(ROOT)}:{number}"
         for file in _sources()

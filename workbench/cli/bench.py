@@ -14,6 +14,19 @@ def _gsnr(rounds: int) -> str:
     return "## GSNR of every parameter\n\n" + gsnr.markdown(gsnr.run(rounds=rounds))
 
 
+def _gramian(rounds: int) -> str:
+    from workbench.diagnostics.benchmark import gramian_cases, gsnr
+
+    figures = gramian_cases.run(rounds=rounds)
+    return "## Gramians of task gradients\n\n" + gsnr.markdown(figures, error_of="Gramian")
+
+
+def _recording(rounds: int) -> str:
+    from workbench.diagnostics.benchmark import recording
+
+    return "## What recording costs a training\n\n" + recording.markdown(recording.run(rounds=rounds))
+
+
 def _readers(rounds: int) -> str:
     from workbench.runs import benchmark
 
@@ -27,7 +40,13 @@ def _groups(rounds: int) -> str:
 
 
 #: What can be measured, by name.
-BENCHMARKS: dict[str, Callable[[int], str]] = {"gsnr": _gsnr, "readers": _readers, "groups": _groups}
+BENCHMARKS: dict[str, Callable[[int], str]] = {
+    "gsnr": _gsnr,
+    "gramian": _gramian,
+    "recording": _recording,
+    "readers": _readers,
+    "groups": _groups,
+}
 
 
 @click.command("bench")

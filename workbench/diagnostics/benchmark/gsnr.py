@@ -68,10 +68,10 @@ def run(
         torch.set_num_threads(threads)
 
 
-def markdown(figures: Mapping[str, Mapping[str, Figure]]) -> str:
+def markdown(figures: Mapping[str, Mapping[str, Figure]], error_of: str = "variance") -> str:
     """The figures as a Markdown table, one row per case and approach."""
     lines = [
-        "| case | approach | time / plain: median (quartiles) | peak MB over the model | error of the variance |",
+        f"| case | approach | time / plain: median (quartiles) | peak MB over the model | error of the {error_of} |",
         "|---|---|---|---|---|",
     ]
     for case, row in figures.items():
