@@ -70,9 +70,10 @@ def valid(key: str, options: Sequence[Any], default: Any, name: Callable[[Any], 
     value = st.session_state.get(key)
     if value is None:
         value = st.query_params.get(key)
-        if value is None or value in map(name, options):
-            return
-    if value not in options:
+        known = value is None or value in map(name, options)
+    else:
+        known = value in options
+    if not known:
         st.session_state[key] = next((option for option in options if str(option) == str(value)), default)
 
 
@@ -123,13 +124,6 @@ def look_at(run: str, compare: str | None = None, folder: str | None = None) -> 
 def look_later(run: str, compare: str | None = None) -> None:
     """Choose a run in the next rerun, when the pickers of this one are already drawn."""
     st.session_state["look at"] = (run, compare)
-
-
-def address() -> dict[str, str]:
-    """The part of the address that names the chosen folder and runs, for links between pages."""
-    choice = current()
-    found = {"folder": choice.folder if len(folders()) > 1 else None, "run": choice.key, "compare": choice.other_key}
-    return {key: value for key, value in found.items() if value}
 
 
 def current() -> Choice:

@@ -52,8 +52,9 @@ if method == "umap" and (layer, at) in stats.points:
         st.warning(parts.plain(job.error), icon=":material/warning:")
 
 event = page.main({"on_select": "rerun"}, layer=layer, step=at, colour=colour, method=method)
-if event is not None and event.selection.points:
-    chosen = [int(point["customdata"]) for point in event.selection.points if point.get("customdata") is not None]
+points = event["selection"]["points"] if event is not None else []
+if points:
+    chosen = [int(point["customdata"]) for point in points if point.get("customdata") is not None]
     parts.gallery(thumbnails(page.run, chosen, ("domain", colour)), len(chosen))
 
 

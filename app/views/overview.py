@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 import parts
-from choice import address, chosen_run
+from choice import chosen_run
 from frame import heading
 from readings import reading, scalars
 from widgets import some_of
@@ -15,6 +15,13 @@ from workbench.lenses import LENSES, LEVELS, Lens, Reading, Verdict
 from workbench.lenses.links import figure_of, first_verdict
 from workbench.lenses.scalars import figure, first_panels, main_tag, panels
 from workbench.lenses.thumbnail import thumbnail
+
+
+def in_address(lens: Lens, verdict: Verdict) -> dict[str, str]:
+    """The options of a verdict as an address holds them: a view by its title."""
+    titles = {view.slug: view.title for view in lens.views[1:]}
+    options = {key: titles.get(value, "") if key == "view" else str(value) for key, value in verdict.options.items()}
+    return {key: value for key, value in options.items() if value}
 
 
 def card(lens: Lens, verdict: Verdict, found: Reading | None) -> None:
@@ -30,7 +37,7 @@ def card(lens: Lens, verdict: Verdict, found: Reading | None) -> None:
             label=f"{parts.LENS_PAGES[lens.slug][0]}: {'see more' if found is not None else 'what is missing'}",
             icon=":material/arrow_forward:",
             icon_position="right",
-            query_params=address() | dict(verdict.options),
+            query_params=in_address(lens, verdict) or None,
         )
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from workbench.core import RunWriter
-from workbench.lenses import LENSES
+from workbench.core import Run, RunWriter
+from workbench.lenses import LENSES, lens, read
 
 OpenApp = Callable[..., AppTest]
-SLUGS = [lens.slug for lens in LENSES]
+SLUGS = [item.slug for item in LENSES]
 
 
 def assert_no_exception(app: AppTest) -> None:
@@ -84,8 +84,7 @@ def test_a_truncated_part_is_named_and_the_rest_is_shown(open_app: OpenApp, fold
 def test_a_lens_shows_its_question_verdict_figure_and_numbers(open_app: OpenApp, folder: Path, slug: str):
     app = open_app(folder, run="whole").switch_page(f"views/{slug}.py").run()
     assert_no_exception(app)
-    lens = next(lens for lens in LENSES if lens.slug == slug)
-    assert app.title[0].value.replace("\\", "") == lens.title
+    assert app.title[0].value.replace("\\", "") == lens(slug).title
     assert "badge[" in text(app)
     assert charts(app)
     assert charts(app)[0]["data"]
@@ -93,8 +92,7 @@ def test_a_lens_shows_its_question_verdict_figure_and_numbers(open_app: OpenApp,
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_every_view_of_a_lens_opens_in_its_tab(open_app: OpenApp, folder: Path, slug: str):
-    lens = next(lens for lens in LENSES if lens.slug == slug)
-    for title in [*(view.title for view in lens.views[1:]), "Numbers"]:
+    for title in [*(view.title for view in lens(slug).views[1:]), "Numbers"]:
         app = open_app(folder, run="whole", view=title).switch_page(f"views/{slug}.py").run()
         assert_no_exception(app)
         if title == "Numbers":
@@ -143,3 +141,38 @@ def test_names_from_a_run_are_shown_letter_for_letter(open_app: OpenApp, tmp_pat
     assert shown.replace("\\", "") == name
     assert "\\<b\\>" in shown
     assert not any(element.allow_html for element in app.markdown)
+
+
+def test_showing_a_verdict_sets_the_figures_to_what_it_speaks_of(open_app: OpenApp, folder: Path):
+    app = open_app(folder, run="whole").switch_page("views/bias.py").run()
+    shown = [button for button in app.button if str(button.key).startswith("show ")]
+    assert shown
+    verdict = read(Run(folder / "whole"), lens("bias")).verdicts[0]
+    app.button(key="show 0").click().run()
+    assert_no_exception(app)
+    wanted = dict(verdict.options)
+    if wanted.get("view") in {view.slug for view in lens("bias").views[1:]}:
+        assert app.session_state["view"] == wanted["view"]
+
+
+def test_a_link_may_name_a_view_by_its_short_name(open_app: OpenApp, folder: Path):
+    app = open_app(folder, run="whole", view="ladder").switch_page("views/conflict.py").run()
+    assert_no_exception(app)
+    assert app.session_state["view"] == "ladder"
+
+
+def test_points_chosen_on_the_map_are_listed_with_their_words(open_app: OpenApp, folder: Path):
+    app = open_app(folder, run="whole").switch_page("views/domains.py").run()
+    points = [{"customdata": 3}, {"customdata": 5}]
+    app.session_state["domains map"] = {"selection": {"points": points, "point_indices": [0, 1]}}
+    app.run()
+    assert_no_exception(app)
+    assert "2 chosen samples" in text(app)
+    assert any(element.value.startswith(("3\\:", "5\\:")) for element in app.caption)
+
+
+def test_the_numbers_of_a_lens_can_be_downloaded(open_app: OpenApp, folder: Path):
+    app = open_app(folder, run="whole", view="Numbers").switch_page("views/conflict.py").run()
+    assert_no_exception(app)
+    labels = [button.label for button in app.download_button]
+    assert {"CSV", "Parquet", "Figure as HTML"} <= set(labels)

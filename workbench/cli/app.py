@@ -20,7 +20,7 @@ FOLDERS_VARIABLE = "WORKBENCH_FOLDERS"
 
 def app_script() -> Path:
     """The entry file of the app. Raises RunFormatError when the installation lacks it."""
-    for script in (_PACKAGE.parent / "app" / "main.py", _PACKAGE / "_app" / "main.py"):
+    for script in (_PACKAGE / "_app" / "main.py", _PACKAGE.parent / "app" / "main.py"):
         if script.is_file():
             return script
     raise RunFormatError("The app is not part of this installation. Reinstall urlearn-workbench from its wheel.")
