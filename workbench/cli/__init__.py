@@ -17,6 +17,7 @@ COMMANDS = {
     "import": "workbench.cli.import_log",
     "list": "workbench.cli.list_runs",
     "show": "workbench.cli.show",
+    "sweep": "workbench.cli.sweep",
     "train": "workbench.cli.train",
     "validate": "workbench.cli.validate",
 }
