@@ -20,8 +20,10 @@ OFFICES = ("north", "south")
 ANNOTATORS = ("ann", "ben", "cem", "dee")
 #: Colours of the paper (RGB in [0, 1]); the ink is white.
 PAPERS: Mapping[str, tuple[float, float, float]] = MappingProxyType(
-    {"grey": (0.3, 0.3, 0.3), "red": (0.55, 0.15, 0.15), "green": (0.1, 0.5, 0.15), "blue": (0.15, 0.2, 0.6)}
+    {"grey": (0.4, 0.4, 0.4), "red": (0.8, 0.1, 0.1), "green": (0.1, 0.7, 0.1), "blue": (0.15, 0.15, 0.85)}
 )
+#: How much of the paper the ink covers: the writing is pale, so that a colour is easier to learn than a shape.
+INK_COVERS = 0.4
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,9 @@ class Letters:
 
     @property
     def images(self) -> Float32[np.ndarray, "N 3 28 28"]:
-        """White ink on coloured paper."""
+        """Pale white ink on coloured paper."""
         ground = np.array([PAPERS[paper] for paper in self.paper], np.float32)
-        return paint(self.grey, np.ones_like(ground), ground)
+        return paint(self.grey * np.float32(INK_COVERS), np.ones_like(ground), ground)
 
     def take(self, index: np.ndarray) -> Letters:
         """The letters at these positions, in this order."""

@@ -41,7 +41,7 @@ LAYERS = ("trunk.conv3", "trunk.embed")
 TRAINING = Training(probes=(0, 10, 40, 80, 140, 220, 300), lr=0.02)
 #: Steps at which embeddings are recorded, a subset of the probes.
 EMBEDDED = (0, 140, 300)
-N_TEST, N_PICTURED, N_EMBEDDED, N_PROBE, N_BATCHES, N_GSNR = 1000, 150, 340, 768, 6, 96
+N_TEST, N_PICTURED, N_EMBEDDED, N_PROBE, N_BATCHES, N_GSNR = 1000, 150, 340, 2048, 8, 96
 
 
 def record(job: Job) -> None:
