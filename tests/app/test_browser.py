@@ -248,7 +248,7 @@ def test_every_view_of_a_lens(browser: sync_api.Browser, server: str, shown: dic
         tab.look_further(view.title)
         tab.check(f"light-{slug}-{view.slug}", charts=2)
     tab.look_further("Numbers")
-    assert tab.page.get_by_test_id("stDataFrame").count() >= 1
+    tab.page.get_by_test_id("stDataFrame").first.wait_for()
     tab.page.get_by_text("How to read this").click()
     tab.check(f"light-{slug}-numbers")
     tab.close()

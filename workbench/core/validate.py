@@ -68,7 +68,7 @@ def _undeclared(run: Run) -> Iterator[Problem]:
             continue
         declared = {getattr(entry, "name", entry) for entry in getattr(run.info, kind)}
         if table == "task_gradients":  # domains and datasets may play the tasks
-            declared |= {entry.name for entry in (*run.info.domains, *run.info.datasets)}
+            declared |= {*run.domain_names, *run.dataset_names}
         names = run.query(f"SELECT DISTINCT {column} AS name FROM {table}")["name"].dropna()
         unknown = sorted(set(names) - declared - {""})
         if unknown:

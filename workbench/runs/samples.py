@@ -11,7 +11,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 def sample_runs() -> Path:
     """The folder of the recorded sample runs. Raises RunFormatError when the installation lacks them."""
-    for folder in (_PACKAGE.parent / "sample_runs", _PACKAGE / "_sample_runs"):
+    for folder in (_PACKAGE / "_sample_runs", _PACKAGE.parent / "sample_runs"):
         if folder.is_dir():
             return folder
     raise RunFormatError(

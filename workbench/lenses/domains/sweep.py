@@ -38,7 +38,7 @@ def sweep_table(runs: Mapping[str, Run]) -> pd.DataFrame:
     table["text"] = [f"{accuracy:.1f} ± {error:.1f}" if accuracy == accuracy else "-" for accuracy, error in pairs]
     keys = ["rule", "dataset", "algorithm"]
     wide = table.pivot(index=keys, columns="environment", values="text").fillna("-")
-    wide = wide.reindex(table[keys].drop_duplicates().itertuples(index=False, name=None))
+    wide = wide.reindex(pd.MultiIndex.from_frame(table[keys].drop_duplicates()))
     order = list(dict.fromkeys(table["environment"]))
     wide = wide[[name for name in order if name != AVERAGE] + [AVERAGE]].reset_index().rename_axis(columns=None)
     return wide.assign(rule=wide["rule"].map(RULES))
