@@ -11,8 +11,9 @@ from typing import Any
 
 import streamlit as st
 
+from parts import plain
 from workbench.cli.app import FOLDERS_VARIABLE
-from workbench.core import Run, RunFormatError
+from workbench.core import Run, RunFormatError, WorkbenchError
 from workbench.runs import RunCollection, open_runs, sample_runs
 
 SAMPLES = "Sample runs"
@@ -58,6 +59,8 @@ def _opened(path: Path, fingerprint: str) -> Run:
 
 def opened(run: Run) -> Run:
     """The run as it is on disk now; the same object as long as nothing changed."""
+    if run.source is not None:  # the log of another program looks for changes by itself
+        return run
     fresh = Run(run.path)
     return _opened(run.path, fresh.fingerprint())
 
@@ -141,4 +144,11 @@ def chosen_run() -> Run:
             icon=":material/folder_off:",
         )
         st.stop()
+    for run in (choice.run, choice.other):
+        try:
+            if run is not None:
+                run.sync()
+        except WorkbenchError as error:
+            st.error(plain(str(error)), icon=":material/broken_image:")
+            st.stop()
     return choice.run

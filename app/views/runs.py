@@ -11,6 +11,7 @@ from readings import board, reading_in_background
 from widgets import one_of
 from workbench.lenses import LENSES, LEVELS, MARKS
 from workbench.lenses.board import frame, group_question, matching
+from workbench.lenses.domains.sweep import sweep_table
 
 STATES = ("live", "done", "failed", "stopped")
 
@@ -124,5 +125,10 @@ def listing() -> None:
 
 
 listing()
+sweep = sweep_table(dict(choice.runs.items()))
+if len(sweep):
+    st.subheader("Accuracy on each held-out environment", anchor=False)
+    st.caption("DomainBed's three rules of choosing a model: percent, mean ± standard error over trials.")
+    st.dataframe(sweep, hide_index=True, alt="Accuracy on each held-out environment under three rules")
 for problem in choice.runs.problems:
     st.warning(parts.plain(str(problem)), icon=":material/warning:")

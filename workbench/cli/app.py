@@ -51,9 +51,7 @@ def server(
 
 
 @click.command("app")
-@click.argument(
-    "folders", type=click.Path(exists=True, file_okay=False, path_type=Path), nargs=-1, metavar="[FOLDER]..."
-)
+@click.argument("folders", type=click.Path(exists=True, path_type=Path), nargs=-1, metavar="[FOLDER]...")
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="Port to listen on; the first free one from 8501 if left out."
 )
@@ -62,7 +60,11 @@ def server(
 )
 @click.option("--no-browser", is_flag=True, help="Serve without opening a browser window.")
 def command(folders: tuple[Path, ...], port: int | None, host: str, no_browser: bool) -> None:
-    """Open the runs in FOLDER in the browser (the sample runs when left out), e.g. workbench app runs/
+    """Open the runs in FOLDER in the browser (the sample runs when left out).
+
+    \b
+    workbench app runs/               run folders, and logs of other programs
+    workbench app predictions.csv     one table or log file
 
     The app reads only the folders given here and the sample runs, sends nothing anywhere, and listens on this machine
     alone unless --host says otherwise. Stop it with Ctrl+C.

@@ -81,6 +81,11 @@ class Run:
         return self._info
 
     @property
+    def identity(self) -> Path:
+        """A path that stands for the run as long as it exists, whatever is converted where."""
+        return self.path.resolve()
+
+    @property
     def name(self) -> str:
         return self.listed.name
 
@@ -105,7 +110,7 @@ class Run:
     @property
     def is_live(self) -> bool:
         """Whether a recorder says that it is writing and has touched the folder lately."""
-        return self.info.status == "recording" and time.time() - self.modified < STALE_SECONDS
+        return self.listed.status == "recording" and time.time() - self.modified < STALE_SECONDS
 
     @property
     def modified(self) -> float:

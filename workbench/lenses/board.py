@@ -121,14 +121,14 @@ class Board:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
     def _file(self, run: Run) -> Path:
-        return self.folder / f"{hashlib.sha256(str(run.path.resolve()).encode()).hexdigest()[:32]}.json"
+        return self.folder / f"{hashlib.sha256(str(run.identity).encode()).hexdigest()[:32]}.json"
 
 
 def state(run: Run) -> str:
     """live, done, failed or stopped: what the recorder wrote last, and whether it is still at work."""
     if run.is_live:
         return "live"
-    return "stopped" if run.info.status == "recording" else run.info.status
+    return "stopped" if run.listed.status == "recording" else run.listed.status
 
 
 def frame(runs: RunCollection, board: Board) -> pd.DataFrame:
@@ -140,7 +140,7 @@ def frame(runs: RunCollection, board: Board) -> pd.DataFrame:
     """
     rows = []
     for key, run in runs.items():
-        info, known = run.info, board.known(run)
+        info, known = run.listed, board.known(run)
         row: dict[str, Any] = {"run": key, "name": run.name, "question": info.question, "recipe": info.recipe}
         row |= {"method": info.method, "seed": info.seed, "state": state(run)}
         row |= {"age": max(time.time() - run.modified, 0.0)}

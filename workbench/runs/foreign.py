@@ -67,6 +67,21 @@ class ForeignRun(Run):
                 self._info = self._read_info()
                 self._read_problems = _load_problems(target)
 
+    @property
+    def identity(self) -> Path:
+        """The run's own folder in the cache."""
+        return self._home
+
+    @property
+    def modified(self) -> float:
+        """Unix time of the newest file of the log."""
+        assert self.source is not None
+        return max((file.stat().st_mtime for file in self.format.sources(self.source)), default=0.0)
+
+    def fingerprint(self) -> str:
+        """A digest of the log's state; it is not read for that."""
+        return self._stamp()
+
     def forget(self) -> None:
         """Throw the conversion away; the next look at the run reads the log again."""
         with self._lock:
