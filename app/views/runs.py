@@ -124,11 +124,11 @@ def listing() -> None:
         comparison(selected, waiting)
 
 
-listing()
 sweep = sweep_table(dict(choice.runs.items()))
 if len(sweep):
     st.subheader("Accuracy on each held-out environment", anchor=False)
     st.caption("DomainBed's three rules of choosing a model: percent, mean ± standard error over trials.")
     st.dataframe(sweep, hide_index=True, alt="Accuracy on each held-out environment under three rules")
+listing()
 for problem in choice.runs.problems:
     st.warning(parts.plain(str(problem)), icon=":material/warning:")

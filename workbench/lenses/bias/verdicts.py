@@ -131,7 +131,8 @@ def _widest(stats: Bias) -> Verdict | None:
     beyond = row["gap"] - row["null_95"]
     level: Level = "problem" if beyond > problem * unit else "watch" if row["gap"] > small * unit else "fine"
     sentence = (
-        f"{row['factor']} opens a gap of {gap} between its levels: {row['best']} "
+        f"{row['factor']} opens a gap of {gap}{'' if stats.proportion else ' in mean loss'} between its levels: "
+        f"{row['best']} "
         f"{value_text(row['best_value'], stats.proportion)}, {row['worst']} "
         f"{value_text(row['worst_value'], stats.proportion)}; with {row['groups']} groups of these sizes chance alone "
         f"stays below {difference_text(row['null_95'], stats.proportion)} in 95 % of cases."
