@@ -88,8 +88,7 @@ def _joint(stats: Bias) -> Verdict | None:
     return Verdict(
         _level(stats, row, "extra"),
         sentence,
-        next_step=f"Add training samples that have both ({row['group']}), or augment the two factors together; "
-        "mending one of them alone will disappoint.",
+        next_step=f"Add training samples that have both ({row['group']}), or augment the two factors together.",
         value=float(row["value"]),
         low=float(row["low"]),
         high=float(row["high"]),
