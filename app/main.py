@@ -33,6 +33,14 @@ pages = {
         st.Page(f"views/{lens.slug}.py", title=LENS_PAGES[lens.slug][0], icon=LENS_PAGES[lens.slug][1], help=lens.title)
         for lens in LENSES
     ],
+    "Look inside": [
+        st.Page(
+            "views/attribution.py",
+            title="Attribution",
+            icon=":material/center_focus_strong:",
+            help="Where does the net look?",
+        ),
+    ],
 }
 page = st.navigation(pages, expanded=True)
 with st.sidebar:

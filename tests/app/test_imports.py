@@ -20,7 +20,7 @@ from workbench.cli.app import app_script
 app = AppTest.from_file(str(app_script()), default_timeout=120).run()
 seen = {"runs": [name for name in sys.argv[1:] if name in sys.modules]}
 app.query_params["run"] = "whole"
-for page in ("overview", "conflict", "gsnr", "bias", "labels"):
+for page in ("overview", "conflict", "gsnr", "bias", "labels", "attribution"):
     app.switch_page(f"views/{page}.py").run()
     seen[page] = [name for name in sys.argv[1:] if name in sys.modules] + [item.value for item in app.exception]
 print(json.dumps(seen))
@@ -40,7 +40,7 @@ def loaded(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return found
 
 
-@pytest.mark.parametrize("page", ["runs", "overview", "conflict", "gsnr", "bias", "labels"])
+@pytest.mark.parametrize("page", ["runs", "overview", "conflict", "gsnr", "bias", "labels", "attribution"])
 def test_pages_load_neither_torch_nor_other_heavy_packages(loaded: dict[str, list[str]], page: str):
     if page == "overview" or page in loaded:
         assert loaded[page] == []
