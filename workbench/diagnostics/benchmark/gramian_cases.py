@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
-import resource
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +27,7 @@ from torch.nn.functional import cross_entropy
 from workbench.diagnostics import gramian
 from workbench.diagnostics.benchmark import nets
 from workbench.diagnostics.benchmark.gsnr import Figure
+from workbench.diagnostics.benchmark.memory import peak_megabytes_of_this_process
 from workbench.diagnostics.benchmark.peers import Unsupported
 
 
@@ -223,10 +223,10 @@ def peak_megabytes(case: Case, approach: str) -> float:
 def _peak(name: str, approach: str) -> float:
     torch.set_num_threads(1)
     problem = _prepared(next(case for case in CASES if case.name == name), approach)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_megabytes_of_this_process()
     for _ in range(3):
         APPROACHES[approach](problem, problem.losses())
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return peak_megabytes_of_this_process() - before
 
 
 def _torchjd(module: str) -> Any:

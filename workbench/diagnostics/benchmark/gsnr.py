@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
-import resource
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from workbench.diagnostics.benchmark.memory import peak_megabytes_of_this_process
 from workbench.diagnostics.benchmark.nets import CASES, Case, Problem
 from workbench.diagnostics.benchmark.peers import APPROACHES, Unsupported, naive
 
@@ -167,7 +167,7 @@ def _peak(name: str, approach: str) -> float:
     torch.set_num_threads(1)
     case = next(case for case in CASES if case.name == name)
     call = APPROACHES[approach](case.build())
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_megabytes_of_this_process()
     for _ in range(3):
         call()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return peak_megabytes_of_this_process() - before
