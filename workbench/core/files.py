@@ -33,6 +33,16 @@ def cache_folder() -> Path:
     return user_cache_path("urlearn-workbench")
 
 
+def write_content_atomically(path: Path, content: str | bytes) -> None:
+    """Put text (UTF-8) or bytes into ``path`` in one step."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(data)
+
+    write_atomically(path, write)
+
+
 def folder_name(name: str) -> str:
     """A file-system name for a layer or array name; :func:`unfolder_name` undoes it. Never leaves its folder."""
     quoted = quote(name, safe=" ()[]+=,-_.")

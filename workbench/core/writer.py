@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from workbench.core.errors import ConfigError
-from workbench.core.files import folder_name, write_atomically
+from workbench.core.files import folder_name, write_atomically, write_content_atomically
 from workbench.core.gramian import Gramian
 from workbench.core.schema import (
     TABLES,
@@ -294,8 +294,7 @@ class RunWriter:
             warnings.warn(message, RuntimeWarning, stacklevel=3)
 
     def _write_info(self) -> None:
-        text = self.info.to_json()
-        write_atomically(self.path / "run.json", lambda path: _write_text(path, text))
+        write_content_atomically(self.path / "run.json", self.info.to_json())
 
     def _write_part(self, table: str, pieces: list[pa.Table]) -> None:
         folder = self.path / "tables" / table
@@ -311,10 +310,6 @@ class RunWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         contiguous = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
         write_atomically(path, lambda temporary: save_file(contiguous, temporary))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _now() -> str:

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.core import Run, WorkbenchError
-from workbench.core.files import cache_folder, write_atomically
+from workbench.core.files import cache_folder, write_content_atomically
 from workbench.lenses import LENSES, scalars
 from workbench.lenses.base import Verdict, verdict_of
 from workbench.runs import RunCollection, open_runs
@@ -112,7 +112,7 @@ class Board:
         made = entry(run)
         text = json.dumps(asdict(made) | {"version": lens_version()})
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._file(run), lambda path: _write(path, text))
+        write_content_atomically(self._file(run), text)
         return made
 
     def read_in_background(self, folder: Path) -> subprocess.Popen[bytes]:
@@ -174,10 +174,6 @@ def lens_version() -> str:
         stat = file.stat()
         digest.update(f"{file.relative_to(package)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:12]
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def main(folder: str, board_folder: str, parent: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from workbench.core import ConfigError, Run
-from workbench.core.files import write_atomically
+from workbench.core.files import write_atomically, write_content_atomically
 from workbench.runs.tfevents import masked_crc
 
 FORMATS = ("csv", "parquet", "tensorboard")
@@ -51,12 +51,8 @@ def _event_file(run: Run, out: Path) -> Path:
     records = [_record(_version(start))]
     rows = zip(frame["step"], frame["tag"], frame["value"], frame["wall_time"], strict=True)
     records += [_record(_scalar(int(step), str(tag), float(value), float(time))) for step, tag, value, time in rows]
-    write_atomically(path, lambda temporary: _write(temporary, b"".join(records)))
+    write_content_atomically(path, b"".join(records))
     return path
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
 
 
 def _record(data: bytes) -> bytes:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.core.files import write_atomically
+from workbench.core.files import write_atomically, write_content_atomically
 
 #: Share of the whole that is over when the optimisation starts (imports, compilation, neighbours).
 _BEFORE_EPOCHS = 0.2
@@ -35,7 +35,7 @@ class _Progress:
 
     def report(self, stage: str, fraction: float) -> None:
         text = json.dumps({"stage": stage, "fraction": round(fraction, 3)})
-        write_atomically(self._file, lambda path: _write(path, text))
+        write_content_atomically(self._file, text)
 
     def epochs(self, iterable: range, **_: Any) -> Iterator[int]:
         """Stands in for the progress bar around the library's optimisation loop."""
@@ -60,7 +60,7 @@ def main(folder: Path) -> int:
     except Exception as error:  # whatever the library raises is the job's result
         traceback.print_exc()
         text = f"UMAP failed: {type(error).__name__}: {error}"
-        write_atomically(folder / "error.txt", lambda path: _write(path, text))
+        write_content_atomically(folder / "error.txt", text)
         return 1
     finally:
         stop.set()
@@ -114,10 +114,6 @@ def relations(samples: list[np.ndarray]) -> list[dict[int, int]]:
         place = {int(sample): row for row, sample in enumerate(after)}
         found.append({row: place[int(sample)] for row, sample in enumerate(before) if int(sample) in place})
     return found
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
