@@ -9,27 +9,8 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from workbench.core import ConfigError
+from workbench.core.verification import MIN_ACCEPTED, threshold_at
 from workbench.lenses.intervals import wilson
-
-#: A false accept rate is refused when so few impostors or fewer would be accepted.
-MIN_ACCEPTED = 10
-
-
-def threshold_at(impostors: Float[np.ndarray, " N"], far: float, least: int = MIN_ACCEPTED) -> float:
-    """The smallest threshold τ, accepting scores above it, with a false accept rate of at most ``far``.
-
-    Raises:
-        ConfigError: too few impostor scores for that rate.
-    """
-    if not 0 < far < 1:
-        raise ConfigError(f"The false accept rate must lie between 0 and 1; got {far}.")
-    if len(impostors) * far < least - 1e-9:
-        raise ConfigError(
-            f"A false accept rate of {far:g} needs at least {int(np.ceil(least / far))} impostor scores; there are "
-            f"{len(impostors)}. Choose a larger rate."
-        )
-    allowed = int(np.floor(far * len(impostors) + 1e-9))
-    return float(np.sort(impostors)[len(impostors) - 1 - allowed])
 
 
 def tar_at_far(
