@@ -1,0 +1,300 @@
+"""MvCoM: gives every training sample its own cosine margin from all its variations, learned on a held-out meta set.
+
+A face is hard to recognise because of its pose, an occlusion, blur, its group, or several of these at once. A larger
+margin makes the loss ask for a tighter angle and gives the sample a stronger gradient, a smaller or negative margin
+does the opposite. The margin is a sum of one offset per variation, and the offsets are learned by looking one step
+ahead: those grow whose samples, pushed harder, would lower the loss of a clean and balanced meta set.
+
+    l_i(w; m) = -log  e^{s (cos θ_iy - m_i)} / (e^{s (cos θ_iy - m_i)} + sum_{c≠y} e^{s cos θ_ic})
+    m_i       = clip(m_0 + δ_cls[y_i] + sum_v (δ_v[a_iv] - mean_v), m_min, m_max),   mean_v = sum_b π_v[b] δ_v[b]
+    dl_i/dm_i = s (1 - p_iy) >= 0
+
+    g    = d/dw 1/B sum_i l_i(w; m(δ))               training batch
+    w'   = w - α g                                   virtual step, α = the learning rate of w
+    δ   <- Adam(δ, d/dδ L_meta(w'; m_0)), |δ| <= cap   meta set, plain margin
+    w   <- ordinary step on 1/B sum_i l_i(w; m(δ)), δ fixed
+
+    -dL_meta/dm_i = α/B <d/dw L_meta(w'), d/dm_i d/dw l_i(w)>
+
+Letters: B samples, C classes (identities), D embedding width, V variations with n_v levels, a [B, V] the level of every
+sample, y [B] its class, δ_v [n_v] offsets, π_v [n_v] shares of the levels in the training set, θ_ic the angle between
+embedding i and class weight c, p_iy the softmax probability of the true class with the margin in it, w the parameters.
+
+The class-level part is κ (n_c^{-1/4} - its mean over classes) for n_c training samples of class c, or 0. The last line
+is what the look-ahead computes: a margin grows when the sample's gradient agrees with the meta set's.
+
+In plain words: The training set shows turned, covered or blurred faces too rarely, or labels some of them badly. This
+method keeps a small clean set aside and asks at every step: if I insisted more on turned faces, would I do better on
+the clean set? It turns each kind of variation up or down accordingly, and a face with several variations gets the sum.
+
+Look at: the margins view of the bias lens shows each variation's offset over training beside its share of the training
+data, the verification view which variations still cost accepted pairs. In the runs whose blurred faces carry wrong
+names, the offset of blur must fall below all others.
+
+Family: bias-aware margins
+
+Cite: Liu et al. 2022, Learning to Learn across Diverse Data Biases in Deep Face Recognition, CVPR 2022, pp. 4062-4072;
+patent US 11,977,602.
+The paper's: one margin a sample, additive over the variations, learned with a look-ahead on a held-out meta set. The
+patent's: the order of the steps, and that a class-level and a sample-level part are combined. Our choice: lookup
+tables, their ranges, Adam at 0.03, the class-level formula, and the centring, without which all offsets drift to the
+cap together because larger margins keep every gradient alive. Not known and not guessed: the paper's predictor network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from workbench.core import ConfigError
+from workbench.methods._cosine_margin import margin_loss
+
+Parameters = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Config:
+    scale: float = 16.0  # s; 64 for photographs of faces
+    margin: float = 0.2  # m_0; 0.35 to 0.5 for photographs of faces
+    angular: bool = False  # the margin is added to the angle (ArcFace) instead of taken from the cosine (CosFace)
+    cap: float = 0.5  # largest |δ|; 0 leaves the plain margin
+    lowest: float = -0.5  # m_min
+    highest: float = 0.8  # m_max
+    class_level: float = 0.0  # κ
+    meta_lr: float = 0.03
+    first_order: bool = False  # the last equation by finite differences instead of a second-order graph
+
+    def __post_init__(self) -> None:
+        if self.scale <= 0 or self.meta_lr <= 0:
+            raise ConfigError(f"scale and meta_lr must be positive; got {self.scale} and {self.meta_lr}.")
+        if self.cap < 0:
+            raise ConfigError(f"cap must not be negative; got {self.cap}.")
+        if not self.lowest <= self.margin <= self.highest:
+            raise ConfigError(
+                f"margin must lie between lowest and highest; got {self.lowest}, {self.margin}, {self.highest}."
+            )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Labelled samples: inputs [B, ...], labels [B], attributes [B, V] (the level of every variation)."""
+
+    inputs: Float[Tensor, "B ..."]
+    labels: Int[Tensor, " B"]
+    attributes: Int[Tensor, "B V"]
+
+
+def level_shares(attributes: Int[Tensor, "N V"], n_levels: Sequence[int]) -> list[Float[Tensor, " _"]]:
+    """π: the share of every level of each variation among the training samples."""
+    columns = attributes.T
+    return [
+        torch.bincount(column, minlength=n).float() / len(column) for column, n in zip(columns, n_levels, strict=True)
+    ]
+
+
+def class_offsets(counts: Int[Tensor, " C"], class_level: float) -> Float[Tensor, " C"]:
+    """δ_cls: a rare class gets a larger margin. 0 throughout for ``class_level`` 0."""
+    rarity = counts.clamp_min(1).float() ** -0.25
+    return class_level * (rarity - rarity.mean())
+
+
+def sample_margins(
+    tables: Sequence[Float[Tensor, " _"]],
+    shares: Sequence[Float[Tensor, " _"]],
+    attributes: Int[Tensor, "B V"],
+    class_part: Float[Tensor, " B"] | float = 0.0,
+    config: Config = Config(),
+) -> Float[Tensor, " B"]:
+    """m, the second equation. No gradient passes where the clip holds a margin."""
+    offsets = [
+        table[level] - (share * table).sum() for table, share, level in zip(tables, shares, attributes.T, strict=True)
+    ]
+    total = torch.stack(offsets).sum(dim=0)
+    return (config.margin + class_part + total).clamp(config.lowest, config.highest)
+
+
+def loss_of(
+    cosine: Float[Tensor, "B C"], labels: Int[Tensor, " B"], margins: Float[Tensor, " B"] | float, config: Config
+) -> Float[Tensor, " B"]:
+    """l, in nats per sample."""
+    return margin_loss(cosine, labels, margins, config.scale, config.angular)
+
+
+def hardness(
+    cosine: Float[Tensor, "B C"], labels: Int[Tensor, " B"], margins: Float[Tensor, " B"] | float, config: Config
+) -> Float[Tensor, " B"]:
+    """1 - p_iy in [0, 1]; times s it is the derivative of the loss in the margin (CosFace form)."""
+    return 1 - torch.exp(-loss_of(cosine, labels, margins, config))
+
+
+def balanced_weights(counts: Int[Tensor, " G"], beta: float = 1.0) -> Float[Tensor, " G"]:
+    """A baseline: loss weights of groups by their inverse effective number, mean 1 over the samples.
+
+    (1 - β) / (1 - β^n); ``beta`` 1 is its limit 1 / n, 0 gives every group the weight 1. A group without samples gets
+    the weight 0. Source: Cui et al. 2019, Class-Balanced Loss, arXiv:1901.05555, equation 3.
+    """
+    n = counts.double()
+    number = n if beta == 1 else (1 - beta**n) / (1 - beta)
+    weights = torch.where(n > 0, 1 / number.clamp_min(1e-12), 0.0)
+    return (weights * n.sum() / (weights * n).sum()).float()
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look ahead found.
+
+    Attributes:
+        gradient: dL_meta/dm_i, [B].
+        meta_loss: L_meta after the virtual step, in nats.
+    """
+
+    gradient: Float[Tensor, " B"]
+    meta_loss: float
+
+
+def look_ahead(
+    net: nn.Module, batch: Batch, meta: Batch, margins: Float[Tensor, " B"], lr: float, config: Config
+) -> Look:
+    """dL_meta(w')/dm by differentiating through the virtual step. ``net(inputs)`` gives cosines [B, C].
+
+    ``margins`` may belong to a graph; the result is their gradient. The net's parameters and ``.grad`` stay untouched.
+    """
+    m = margins.detach().requires_grad_()
+    parameters = trainable(net)
+    loss = loss_of(net(batch.inputs), batch.labels, m, config).mean()
+    g = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
+    virtual = {name: p - lr * d for (name, p), d in zip(parameters.items(), g, strict=True)}
+    meta_loss = meta_loss_at(net, virtual, meta, config)
+    (gradient,) = torch.autograd.grad(meta_loss, m)
+    return Look(gradient, meta_loss.item())
+
+
+def look_ahead_by_differences(
+    net: nn.Module,
+    batch: Batch,
+    meta: Batch,
+    margins: Float[Tensor, " B"],
+    lr: float,
+    config: Config,
+    epsilon: float = 1e-2,
+) -> Look:
+    """The same by the last equation, with central differences of dl_i/dm_i along the meta gradient.
+
+    No second-order graph: two more forward passes of the batch. ``epsilon`` is the length of the step in w.
+    """
+    parameters = trainable(net)
+    g = _gradient(loss_of(net(batch.inputs), batch.labels, margins.detach(), config).mean(), parameters)
+    virtual = {name: (p - lr * g[name]).detach().requires_grad_() for name, p in parameters.items()}
+    meta_loss = meta_loss_at(net, virtual, meta, config)
+    v = _gradient(meta_loss, virtual)
+    length = torch.stack([d.square().sum() for d in v.values()]).sum().sqrt()
+    if length == 0:
+        return Look(torch.zeros_like(margins), meta_loss.item())
+    slopes: list[Tensor] = []
+    for sign in (1, -1):
+        moved = {name: (p + sign * epsilon * v[name] / length).detach() for name, p in parameters.items()}
+        m = margins.detach().requires_grad_()
+        cosine = functional_call(net, moved, (batch.inputs,))
+        slopes += torch.autograd.grad(loss_of(cosine, batch.labels, m, config).sum(), m)
+    along = length * (slopes[0] - slopes[1]) / (2 * epsilon)
+    return Look(-lr / len(margins) * along, meta_loss.item())
+
+
+def meta_agreement(
+    net: nn.Module, batch: Batch, meta: Batch, margins: Float[Tensor, " B"], config: Config
+) -> Float[Tensor, " B"]:
+    """cos(d/dw l_i, d/dw L_meta) of every sample, in [-1, 1]; below 0 it pulls away from the meta set.
+
+    0 where the sample or the meta set has no gradient.
+    """
+    parameters = {name: p.detach() for name, p in trainable(net).items()}
+
+    def one(p: Parameters, inputs: Tensor, label: Tensor, margin: Tensor) -> Tensor:
+        return loss_of(functional_call(net, dict(p), (inputs[None],)), label[None], margin[None], config)[0]
+
+    whole = grad(lambda p: meta_loss_at(net, p, meta, config))(parameters)
+    each = vmap(grad(one), in_dims=(None, 0, 0, 0))(parameters, batch.inputs, batch.labels, margins.detach())
+    dot = sum(torch.einsum("b...,...->b", each[name], whole[name]) for name in parameters)
+    square = sum(each[name].flatten(1).square().sum(dim=1) for name in parameters)
+    length = torch.as_tensor(sum(whole[name].square().sum() for name in parameters)).sqrt()
+    norms = torch.as_tensor(square).sqrt() * length
+    return torch.as_tensor(dot) / norms.masked_fill(norms == 0, 1.0)
+
+
+def meta_loss_at(net: nn.Module, parameters: Parameters, meta: Batch, config: Config) -> Float[Tensor, ""]:
+    """L_meta with other parameters in the net, at the plain margin, in nats."""
+    cosine = functional_call(net, dict(parameters), (meta.inputs,))
+    return loss_of(cosine, meta.labels, config.margin, config).mean()
+
+
+def trainable(net: nn.Module) -> dict[str, Tensor]:
+    """The parameters that training changes, by name."""
+    return {name: p for name, p in net.named_parameters() if p.requires_grad}
+
+
+def _gradient(loss: Tensor, parameters: Parameters) -> dict[str, Tensor]:
+    return dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
+
+
+class MvCoM:
+    """The offsets and how they are learned.
+
+    Args:
+        attributes: Levels of all training samples, [N, V]; only their shares are kept.
+        n_levels: Number of levels of every variation.
+        counts: Training samples per class, for the class-level part.
+    """
+
+    def __init__(
+        self,
+        attributes: Int[Tensor, "N V"],
+        n_levels: Sequence[int],
+        counts: Int[Tensor, " C"],
+        config: Config = Config(),
+    ) -> None:
+        self.config = config
+        self.shares = level_shares(attributes, n_levels)
+        self.tables = [torch.zeros(n, requires_grad=True) for n in n_levels]
+        self.class_part = class_offsets(counts, config.class_level)
+        self.optimizer = torch.optim.Adam(self.tables, lr=config.meta_lr)
+
+    def margins(self, labels: Int[Tensor, " B"], attributes: Int[Tensor, "B V"]) -> Float[Tensor, " B"]:
+        """m of these samples, with the graph to the offsets."""
+        return sample_margins(self.tables, self.shares, attributes, self.class_part[labels], self.config)
+
+    def offsets(self) -> list[Float[Tensor, " _"]]:
+        """δ_v - mean_v of every variation: what its levels add to the margin."""
+        pairs = zip(self.tables, self.shares, strict=True)
+        return [(table - (share * table).sum()).detach() for table, share in pairs]
+
+    def learn(self, net: nn.Module, batch: Batch, meta: Batch, lr: float) -> float:
+        """Steps 1 to 3: change the offsets so that a step on the batch helps the meta set.
+
+        The net, its ``.grad`` and every random state stay as they are.
+
+        Args:
+            lr: α, the learning rate with which the batch will be learned; with a larger one the sign can turn.
+
+        Returns:
+            L_meta after the virtual step, in nats.
+        """
+        look: Callable[..., Look] = look_ahead_by_differences if self.config.first_order else look_ahead
+        margins = self.margins(batch.labels, batch.attributes)
+        found = look(net, batch, meta, margins, lr, self.config)
+        gradients = torch.autograd.grad(margins, self.tables, grad_outputs=found.gradient)
+        for table, gradient in zip(self.tables, gradients, strict=True):
+            table.grad = gradient
+        self.optimizer.step()
+        with torch.no_grad():
+            for table in self.tables:
+                table.clamp_(-self.config.cap, self.config.cap)
+        return found.meta_loss
+
+    def loss(self, cosine: Float[Tensor, "B C"], batch: Batch) -> Float[Tensor, " B"]:
+        """Step 4: the training loss per sample at the learned margins, which get no gradient."""
+        return loss_of(cosine, batch.labels, self.margins(batch.labels, batch.attributes).detach(), self.config)
