@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from parts import plain
 from workbench.cli.app import FOLDERS_VARIABLE
 from workbench.core import Run, RunFormatError, WorkbenchError
 from workbench.runs import RunCollection, open_runs, sample_runs
+from workbench.runs.formats import is_run
+from workbench.runs.uploads import inside, uploads
 
 SAMPLES = "Sample runs"
+UPLOADS = "Uploads"
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,11 @@ class Choice:
 
 
 def folders() -> dict[str, Path]:
-    """The folders the app was started on, by a short name; the sample runs last. Nothing outside them is ever read."""
+    """The folders the app was started on, by a short name; then uploads and the sample runs.
+
+    A place inside one of them that the address or a pasted path names is a folder of its own. Nothing outside them is
+    ever read.
+    """
     try:
         samples = sample_runs()
     except RunFormatError:
@@ -43,7 +51,17 @@ def folders() -> dict[str, Path]:
         if path != samples:
             name = path.name or str(path)
             found[name if name not in found else str(path)] = path
-    return found | {SAMPLES: samples} if samples is not None else found
+    if uploads().is_dir() and any(uploads().glob("[!.]*")):
+        found[UPLOADS] = uploads()
+    if samples is not None:
+        found[SAMPLES] = samples
+    asked = st.session_state.get("folder") or st.query_params.get("folder")
+    if asked and asked not in found:
+        with suppress(WorkbenchError):
+            place = inside(asked, found.values())
+            if place.is_dir() or is_run(place):
+                found[asked] = place
+    return found
 
 
 @st.cache_resource(ttl=5, max_entries=16, show_spinner=False)
@@ -117,16 +135,16 @@ def _picked(label: str, options: list[str], key: str) -> str:
 
 def look_at(run: str, compare: str | None = None, folder: str | None = None) -> None:
     """Choose a run before the pickers are drawn, e.g. in a callback."""
-    if folder is not None and len(folders()) > 1:
+    if folder is not None:
         st.session_state["folder"] = folder
     st.session_state["run"] = run
     if compare is not None:
         st.session_state["compare"] = compare
 
 
-def look_later(run: str, compare: str | None = None) -> None:
+def look_later(run: str, compare: str | None = None, folder: str | None = None) -> None:
     """Choose a run in the next rerun, when the pickers of this one are already drawn."""
-    st.session_state["look at"] = (run, compare)
+    st.session_state["look at"] = (run, compare, folder)
 
 
 def current() -> Choice:

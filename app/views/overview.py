@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+import columns
 import parts
 from choice import chosen_run
 from frame import heading
@@ -15,6 +16,7 @@ from workbench.lenses import LENSES, LEVELS, Lens, Reading, Verdict
 from workbench.lenses.links import figure_of, first_verdict
 from workbench.lenses.scalars import figure, first_panels, main_tag, panels
 from workbench.lenses.thumbnail import thumbnail
+from workbench.runs.tables import origin_of
 
 
 def in_address(lens: Lens, verdict: Verdict) -> dict[str, str]:
@@ -61,7 +63,7 @@ def curves(run: Run) -> None:
     try:
         tags = scalars(run).tags
     except MissingTable as error:
-        st.info(parts.prose(str(error).splitlines()[0]), icon=":material/show_chart:")
+        st.info(parts.prose(error.reason), icon=":material/show_chart:")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         smoothing = st.slider(
@@ -126,14 +128,19 @@ run = chosen_run()
 heading(run.name, run)
 if run.info.question:
     st.caption(parts.plain(run.info.question))
+table = columns.table_of(run)
+if table is not None and origin_of(table) == "guessed":
+    st.markdown(f"{columns.state(table)} What the columns mean was guessed: see the tab Columns below.")
 cards(run)
 st.subheader("Losses and accuracies", anchor=False)
 curves(run)
-about, kept = st.tabs(["What was trained on what", "Checkpoints"], key="about", on_change="rerun", bind="query-params")
-if about.open:
-    with about:
-        trained(run)
-if kept.open:
-    with kept:
-        checkpoints(run)
+shown = {"What was trained on what": lambda: trained(run), "Checkpoints": lambda: checkpoints(run)}
+if table is not None:
+    shown["Columns"] = lambda: columns.editor(table)
+for tab, draw in zip(
+    st.tabs(list(shown), key="about", on_change="rerun", bind="query-params"), shown.values(), strict=True
+):
+    if tab.open:
+        with tab:
+            draw()
 parts.problems(run)

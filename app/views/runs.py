@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+import opening
 import parts
 from choice import SAMPLES, current, look_at, look_later
 from readings import board, reading_in_background
@@ -93,6 +94,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     some = "1 run" if len(choice.runs) == 1 else f"{len(choice.runs)} runs"
     st.caption(f"{some} in {parts.plain(str(choice.runs.folder))}", width="content")
 
+opening.panel()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     text = st.text_input("Filter", key="filter", bind="query-params", placeholder="name, question, method…", width=320)
     states = st.pills("State", STATES, selection_mode="multi", key="state", bind="query-params")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from workbench.core.files import cache_folder
 from workbench.runs.collection import RunCollection
-from workbench.runs.foreign import cache_folder, convert
+from workbench.runs.foreign import convert
 from workbench.runs.format import Format
 from workbench.runs.formats import FORMATS, format_of, open_run
 from workbench.runs.samples import sample_runs

@@ -10,6 +10,7 @@ attributes = ["gender", "age"]
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,6 +72,9 @@ ROLES: Mapping[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "scalars": ((), ("step", "tag", "value", "wall_time")),
 }
 
+#: What the columns without a role are, by the kind of table; the name of their list in a mapping file.
+_REST: Mapping[Kind, str] = {"predictions": "attributes", "scalars": "tags"}
+
 
 @dataclass(frozen=True)
 class Mapped:
@@ -80,10 +84,23 @@ class Mapped:
     columns: Mapping[str, str]
     rest: tuple[str, ...] = field(default=())
 
+    @property
+    def rest_name(self) -> str:
+        """What columns without a role are in a table of this kind."""
+        return _REST.get(self.kind, "unused")
+
     def __str__(self) -> str:
         roles = ", ".join(f"{role} = '{column}'" for role, column in self.columns.items())
-        rest = {"predictions": "attributes", "scalars": "tags"}.get(self.kind, "unused")
-        return f"Read as {self.kind}: {roles or 'no named roles'}; {rest}: {', '.join(self.rest) or 'none'}."
+        return f"Read as {self.kind}: {roles or 'no named roles'}; {self.rest_name}: {', '.join(self.rest) or 'none'}."
+
+    def toml(self) -> str:
+        """The mapping as a file that :func:`read_mapping` reads back."""
+        # A JSON string is a TOML string as long as no character is escaped as half a surrogate pair.
+        lines = [f'table = "{self.kind}"', "", "[columns]"]
+        lines += [f"{role} = {json.dumps(column, ensure_ascii=False)}" for role, column in self.columns.items()]
+        if self.kind in _REST:
+            lines.append(f"{self.rest_name} = {json.dumps(list(self.rest), ensure_ascii=False)}")
+        return "\n".join(lines) + "\n"
 
 
 def guess(names: Sequence[str], numeric: Sequence[str]) -> Mapped | None:
@@ -131,16 +148,32 @@ def read_mapping(file: Path, names: Sequence[str]) -> Mapped:
     kind, columns = cast(Kind, data.get("table")), data.get("columns", {})
     if kind not in get_args(Kind) or not isinstance(columns, dict):
         raise RunFormatError(f'{file} needs table = "..." with one of {", ".join(ROLES)}, and a section [columns].')
-    attributes = columns.pop("attributes", None)
+    listed = columns.pop(_REST.get(kind, "attributes"), None)
+    if listed is not None and not isinstance(listed, list):
+        raise RunFormatError(f"{file}: '{_REST.get(kind, 'attributes')}' must be a list of columns.")
+    return checked(kind, columns, listed, names, str(file))
+
+
+def checked(
+    kind: Kind, columns: Mapping[str, str], rest: Sequence[str] | None, names: Sequence[str], about: str
+) -> Mapped:
+    """A mapping, if it fits a table with these columns; without ``rest`` every column without a role is taken.
+
+    Raises:
+        RunFormatError: an unknown role, a needed role that is missing, or a column that is not there.
+    """
     needed, optional = ROLES[kind]
     unknown = sorted(set(columns) - {*needed, *optional})
     if unknown:
-        raise RunFormatError(f"{file}: '{unknown[0]}' is no role of {kind}. Roles: {', '.join((*needed, *optional))}.")
+        known = ", ".join((*needed, *optional))
+        raise RunFormatError(f"{about}: '{unknown[0]}' is no role of {kind}. Roles: {known}.")
     missing = [role for role in needed if role not in columns]
     if missing:
-        raise RunFormatError(f"{file}: the role '{missing[0]}' has no column.")
-    absent = [column for column in (*columns.values(), *(attributes or ())) if column not in names]
+        raise RunFormatError(f"{about}: the role '{missing[0]}' has no column.")
+    absent = [column for column in (*columns.values(), *(rest or ())) if column not in names]
     if absent:
-        raise RunFormatError(f"{file}: the table has no column '{absent[0]}'. It has: {', '.join(names)}.")
-    rest = tuple(attributes) if attributes is not None else tuple(n for n in names if n not in columns.values())
-    return Mapped(kind, columns, rest)
+        raise RunFormatError(f"{about}: the table has no column '{absent[0]}'. It has: {', '.join(names)}.")
+    if kind == "scalars" and ("tag" in columns) != ("value" in columns):
+        raise RunFormatError(f"{about}: a table with one point a row needs both roles 'tag' and 'value'.")
+    others = tuple(rest) if rest is not None else tuple(name for name in names if name not in columns.values())
+    return Mapped(kind, dict(columns), others)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from workbench.core import Problem, Run, RunFormatError, RunInfo, RunWriter
+from workbench.core.files import cache_folder
 from workbench.runs.format import Format
 
 logger = logging.getLogger(__name__)
@@ -139,12 +137,6 @@ def convert(source: Path, log_format: Format, out: Path) -> list[Problem]:
     (out / "problems.json").write_text(json.dumps(lines), encoding="utf-8")
     logger.info("Read %s as %s with %d problem(s).", source, log_format.name, len(problems))
     return problems
-
-
-def cache_folder() -> Path:
-    """Where converted logs and other results that can be made again are kept."""
-    chosen = os.environ.get("WORKBENCH_CACHE_DIR")
-    return Path(chosen) if chosen else user_cache_path("urlearn-workbench", appauthor=False)
 
 
 def _load_problems(folder: Path) -> list[Problem]:

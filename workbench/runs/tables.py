@@ -1,16 +1,18 @@
 """A CSV, JSONL or Parquet table of scalars, predictions or labels, from anywhere.
 
-Roles of the columns come from a file ``<table>.columns.toml`` beside the table where there is one, else they are
-guessed from the names, and the guess is written into the run's notes.
+Roles of the columns come from a file ``<table>.columns.toml`` beside the table where there is one, else from a mapping
+that was confirmed earlier and is kept in the user's cache, else they are guessed from the names. How the table was read
+is written into the run's notes.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workbench.core import Attribute, Dataset, Problem, RunFormatError, RunWriter, Task
+from workbench.core.files import cache_folder, write_content_atomically
 from workbench.core.schema import RESERVED_SAMPLE_COLUMNS
 from workbench.runs.columns import Mapped, guess, read_mapping
 from workbench.runs.format import Format
@@ -33,28 +36,52 @@ def recognises(path: Path) -> bool:
     try:
         return mapping_of(path) is not None
     except RunFormatError:
-        return mapping_file(path).is_file()
+        return origin_of(path) != "guessed"
 
 
 def mapping_file(path: Path) -> Path:
     return path.with_name(path.name + ".columns.toml")
 
 
+def kept_file(path: Path) -> Path:
+    """Where a confirmed mapping of a table is kept: in the cache, never beside the user's data."""
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
+    return cache_folder() / "mappings" / f"{digest}.columns.toml"
+
+
+def keep_mapping(path: Path, mapped: Mapped) -> None:
+    """Read the table in this way from now on."""
+    file = kept_file(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_content_atomically(file, mapped.toml())
+
+
+def forget_mapping(path: Path) -> None:
+    """Guess again."""
+    kept_file(path).unlink(missing_ok=True)
+
+
+def origin_of(path: Path) -> Literal["file", "confirmed", "guessed"]:
+    """Where the mapping of a table comes from: the file beside it, an earlier confirmation, or a guess."""
+    if mapping_file(path).is_file():
+        return "file"
+    return "confirmed" if kept_file(path).is_file() else "guessed"
+
+
 def sources(path: Path) -> list[Path]:
-    return [file for file in (path, mapping_file(path)) if file.is_file()]
+    return [file for file in (path, mapping_file(path), kept_file(path)) if file.is_file()]
 
 
 def mapping_of(path: Path, mapping: Path | None = None) -> Mapped | None:
-    """How a table would be read: a given mapping, the one beside it, or the guess from its first rows.
+    """How a table would be read: a given mapping, the one beside it, the confirmed one, or a guess from the first rows.
 
     None when the columns do not tell what the table holds. Raises RunFormatError for a mapping that does not fit.
     """
-    head = _head(path)
-    if mapping is not None:
-        return read_mapping(mapping, list(head.columns))
-    if mapping_file(path).is_file():
-        return read_mapping(mapping_file(path), list(head.columns))
-    return guess(list(head.columns), list(head.select_dtypes("number").columns))
+    frame = head(path)
+    beside = next((file for file in (mapping, mapping_file(path), kept_file(path)) if file and file.is_file()), None)
+    if beside is not None:
+        return read_mapping(beside, list(frame.columns))
+    return guess(list(frame.columns), list(frame.select_dtypes("number").columns))
 
 
 def read(path: Path, writer: RunWriter, mapping: Path | None = None) -> list[Problem]:
@@ -68,7 +95,7 @@ def read(path: Path, writer: RunWriter, mapping: Path | None = None) -> list[Pro
     """
     mapped = mapping_of(path, mapping)
     if mapped is None:
-        names = ", ".join(_head(path).columns)
+        names = ", ".join(head(path).columns)
         raise RunFormatError(
             f"{path}: the columns ({names}) do not tell what the table holds. "
             f'Say it in {mapping_file(path).name}: table = "predictions" and a section [columns].'
@@ -82,7 +109,8 @@ def read(path: Path, writer: RunWriter, mapping: Path | None = None) -> list[Pro
     return problems
 
 
-def _head(path: Path) -> pd.DataFrame:
+def head(path: Path) -> pd.DataFrame:
+    """The first rows of a table, by which it is recognised. Raises RunFormatError when it is none."""
     return _load(path, rows=200)
 
 
