@@ -24,6 +24,8 @@ SCHEMA_VERSION = 1
 GSNR_LOG10_EDGES = np.linspace(-8.0, 4.0, 49)
 #: Probabilities of the ``quantiles`` column of the ``gsnr`` table (also of the raw GSNR).
 GSNR_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+#: Shares of all weights at which the masks of GSNR dropout are looked at.
+GSNR_MASK_RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 #: ``source`` of a label that an annotator gave, as opposed to the name of the dataset whose head predicted it.
 TRUTH = "truth"
 #: ``module`` of a Gramian entry that covers all shared parameters because no finer split was recorded.
@@ -87,8 +89,76 @@ _TABLES = (
             "mean_sq_sum": "float",
             "var_sum": "float",
         },
+        {"micro_groups": "int", "micro_quantiles": "floats", "micro_var_sum": "float", "micro_rank": "float"},
         record="per_sample_loss = lambda x, y: cross_entropy(model(x), y, reduction='none')   # [B]\n"
         "rec.gsnr(step, model, per_sample_loss, batches=[(x, y)])",
+    ),
+    Table(
+        "gsnr_filters",
+        "gradient and weight of one filter (output channel) of one weight tensor at one step, over all samples",
+        {
+            "step": "int",
+            "module": "text",
+            "parameter": "text",
+            "filter": "int",
+            "count": "int",
+            "samples": "int",
+            "mean_sq_sum": "float",
+            "var_sum": "float",
+            "weight_sq_sum": "float",
+            "change_sq_sum": "float",
+            "opposed": "float",
+        },
+        record="rec.gsnr(step, model, per_sample_loss, batches=[(x, y)], detail=True)",
+    ),
+    Table(
+        "gsnr_signs",
+        "how many parameters of one tensor two domains pull in opposite directions, or in the same, beyond noise",
+        {
+            "step": "int",
+            "module": "text",
+            "parameter": "text",
+            "domain_a": "text",
+            "domain_b": "text",
+            "count": "int",
+            "opposed": "int",
+            "agreeing": "int",
+        },
+        record="rec.gsnr(step, model, per_sample_loss, batches, domains=names, detail=True)",
+    ),
+    Table(
+        "gsnr_masks",
+        "how many weights of one module the mask of GSNR dropout takes at one ratio, and took at the record before",
+        {
+            "step": "int",
+            "previous_step": "int",
+            "module": "text",
+            "ratio": "float",
+            "count": "int",
+            "taken": "int",
+            "taken_before": "int",
+            "both": "int",
+        },
+        record="rec.gsnr(step, model, per_sample_loss, batches=[(x, y)], detail=True)",
+    ),
+    Table(
+        "trial_steps",
+        "what one plain step along the gradient of one loss on one mini-batch did to a loss on the same or another one",
+        {
+            "step": "int",
+            "moved": "text",
+            "along": "text",
+            "batch_along": "int",
+            "task": "text",
+            "batch": "int",
+            "samples": "int",
+            "lr": "float",
+            "before": "float",
+            "after": "float",
+            "slope": "float",
+            "slope_after": "float",
+        },
+        record="rec.trial_steps(step, model, losses_of, batches=[(x1, y1), (x2, y2)], lr=0.01, shared=model.backbone)",
     ),
     Table(
         "samples",

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from workbench.core import ConfigError, Gramian, Module, RunWriter, WorkbenchError
 from workbench.core.files import write_atomically
-from workbench.diagnostics import embeddings, gramian, gsnr, predictions
+from workbench.diagnostics import embeddings, gramian, gsnr, gsnr_detail, predictions, trial_steps
 from workbench.diagnostics.cadence import SHARE, Cadence
-from workbench.diagnostics.rows.parts import Modules, Shared, resolve
+from workbench.diagnostics.rows.parts import Modules, Shared, channel_groups, parameters, resolve
 from workbench.diagnostics.untouched import apply, random_state_kept, untouched
 
 logger = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ class Recorder(RunWriter):
         self._cadence = Cadence(every, share)
         self._warned: set[tuple[str, str]] = set()
         self._cost: tuple[int, float] | None = None  # step, and seconds spent before it
+        self._detail = gsnr_detail.Detail()
         super().__init__(path, **info)
 
     def due(self, step: int) -> bool:
@@ -86,11 +87,16 @@ class Recorder(RunWriter):
         n_batches: int = 4,
         modules: Modules | None = None,
         weights: Mapping[str, Tensor] | None = None,
+        groups: int | None = None,
     ) -> Gramian | None:
         """Record the cross-Gramian of the tasks' gradients; see :func:`workbench.diagnostics.gramian.measure`.
 
         Call it before ``backward``. A batch with fewer samples than ``n_batches`` is left out. A task whose gradient is
         not finite is recorded as NaN, with a note in run.json.
+
+        Args:
+            groups: Cut the output channels of every layer of the module ``shared`` (of ``modules``, where named) into
+                so many groups, usually one a task, and tell them apart: who may train which group (GradSplit).
 
         Returns:
             What was recorded; None when it was left out.
@@ -100,11 +106,12 @@ class Recorder(RunWriter):
             small = [task for task, loss in losses.items() if loss.ndim == 1 and len(loss) < n_batches]
             if small:
                 raise _Skip(f"the batch of task '{small[0]}' has fewer than {n_batches} samples")
+            parts, chosen = _cut(shared, modules, groups)
             found = gramian.measure(
-                losses, shared, n_batches=n_batches, modules=modules, weights=weights, report=self._note_slow
+                losses, parts, n_batches=n_batches, modules=chosen, weights=weights, report=self._note_slow
             )
             found = self._named(found, shared)
-            sizes = [part.n_parameters for part in resolve(shared, modules)]
+            sizes = [part.n_parameters for part in resolve(parts, chosen)]
             self._know_modules(dict(zip(found.modules, sizes, strict=True)))
             self._note_nan(step, found)
             self.gramian(step, found)
@@ -120,6 +127,7 @@ class Recorder(RunWriter):
         domains: Iterable[str | Sequence[str]] | None = None,
         parameters: Mapping[str, nn.Parameter] | None = None,
         training: bool = False,
+        detail: bool = False,
     ) -> gsnr.Moments | None:
         """Record the gradient signal-to-noise ratios of all parameters; see :func:`workbench.diagnostics.gsnr.measure`.
 
@@ -129,6 +137,10 @@ class Recorder(RunWriter):
             loss: ``loss(*batch)`` gives the loss of every sample, [B], in nats.
             domains: Per batch one name, or the names of its B samples.
             training: Run in training mode instead.
+            detail: Record too what single filters do, on which parameters domains disagree, what a mask would take and
+                keeps taking, and how the cheap estimate from micro-batches (``batches``) differs from the exact one;
+                see :mod:`workbench.diagnostics.gsnr_detail`. Costs one backward pass more, and memory for one copy of
+                the weights between two records.
         """
         moments = None
         with self._diagnostic("gsnr", step), untouched(model, training=training):
@@ -136,10 +148,51 @@ class Recorder(RunWriter):
             names = None if domains is None else _per_sample(domains, batches)
             moments = gsnr.measure(model, loss, batches, domains=names, parameters=parameters)
             self._know_modules(_sizes(model))
-            table = moments.table()
+            table: dict[str, Any] = dict(moments.table())
+            if detail:
+                table |= gsnr_detail.micro_columns(table, moments, gsnr_detail.micro(model, loss, batches, moments))
+                for name, rows in self._detail.tables(step, moments, dict(model.named_parameters())).items():
+                    self.write(name, {"step": step} | rows)
             if table["parameter"]:
                 self.write("gsnr", {"step": step} | table)
         return moments
+
+    def trial_steps(
+        self,
+        step: int,
+        model: nn.Module,
+        losses: trial_steps.Losses,
+        batches: Iterable[Sequence[Any]],
+        *,
+        lr: float,
+        shared: Shared | None = None,
+        held_out: Iterable[Sequence[Any]] = (),
+        each_task: bool = True,
+        training: bool = False,
+    ) -> trial_steps.TrialSteps | None:
+        """Record what one plain step would do to every loss; see :func:`workbench.diagnostics.trial_steps.measure`.
+
+        The conflict lens reads steps of the shared parameters (true lookahead affinity, curvature, the error of its
+        replay); the GSNR lens reads steps of all parameters (measured generalisation ratio).
+
+        Args:
+            shared: Move these alone, as named in :meth:`task_gradients`; all parameters of the model by default.
+        """
+        found = None
+        with self._diagnostic("trial steps", step):
+            moved = None if shared is None else parameters(resolve(shared))
+            found = trial_steps.measure(
+                model,
+                losses,
+                batches,
+                lr=lr,
+                moved=moved,
+                held_out=held_out,
+                each_task=each_task,
+                training=training,
+            )
+            self.write("trial_steps", {"step": step, "moved": "all" if shared is None else "shared"} | found.table())
+        return found
 
     def embeddings(
         self,
@@ -284,6 +337,15 @@ class Recorder(RunWriter):
 
 class _Skip(Exception):
     """A record that cannot be made at this step, for a reason that is no mistake."""
+
+
+def _cut(shared: Shared, modules: Modules | None, groups: int | None) -> tuple[Shared, Modules | None]:
+    """What to measure and which of its modules: the channel groups of the chosen layers when they are asked for."""
+    if groups is None:
+        return shared, modules
+    if not isinstance(shared, nn.Module) or isinstance(modules, Mapping):
+        raise ConfigError("groups= cuts the layers of a module: pass shared= as a module, and modules= as names.")
+    return channel_groups(shared, groups, modules), None
 
 
 def _counted(module: Module | None) -> bool:
