@@ -1,0 +1,463 @@
+"""GSNR-guided dropout: closed forms, properties, plain twins, and the neutral setting to the last bit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy
+
+from workbench.core import ConfigError
+from workbench.diagnostics import gsnr
+from workbench.methods.gsnr_dropout import (
+    Config,
+    GsnrDropout,
+    between_domains,
+    between_samples,
+    domain_gradients,
+    generalisation_ratio,
+    gradient_rule,
+    hard_mask,
+    masked_names,
+    mean_size,
+    overlap,
+    ranks,
+    ratio_gradients,
+    sample_gradients,
+    shares_of_gain,
+    soft_mask,
+    total,
+)
+
+seeds = st.integers(0, 2**31 - 1)
+ratios = st.floats(0, 0.99)
+DOMAINS = ("north", "south", "west")
+
+
+def drawn(seed, *shape, dtype=torch.float64):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def small_net(seed=0, dtype=torch.float32):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5), nn.Tanh(), nn.Linear(5, 3)).to(dtype)
+
+
+class Digits:
+    """Batches of three domains, drawn anew at each step; ``losses`` is what the method calls."""
+
+    def __init__(self, net, seed=0, n=10, dtype=torch.float32):
+        self.net, self.n, self.dtype = net, n, dtype
+        self.draws = torch.Generator().manual_seed(seed)
+        self.next()
+
+    def next(self):
+        self.batch = {
+            domain: (
+                torch.randn(self.n, 6, generator=self.draws, dtype=self.dtype) + place,
+                torch.randint(3, (self.n,), generator=self.draws),
+            )
+            for place, domain in enumerate(DOMAINS)
+        }
+
+    def losses(self, parameters, domains):
+        return {
+            domain: cross_entropy(functional_call(self.net, parameters, (x,)), y, reduction="none")
+            for domain, (x, y) in self.batch.items()
+            if domain in domains
+        }
+
+
+def trained(config, steps=6, momentum=0.9, seed=0):
+    """Parameters after some steps, and the method."""
+    net = small_net()
+    data, method = Digits(net), GsnrDropout(net, config, seed=seed)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=momentum)
+    for _ in range(steps):
+        data.next()
+        optimizer.zero_grad()
+        method.backward(data.losses, DOMAINS)
+        optimizer.step()
+    return [parameter.detach().clone() for parameter in net.parameters()], method
+
+
+def plainly_trained(steps=6, momentum=0.9):
+    """The baseline, written out: no part of the method takes part in it."""
+    net = small_net()
+    data = Digits(net)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=momentum)
+    for _ in range(steps):
+        data.next()
+        losses = [cross_entropy(net(x), y) for x, y in data.batch.values()]
+        optimizer.zero_grad()
+        torch.stack(losses).sum().backward()
+        optimizer.step()
+    return [parameter.detach().clone() for parameter in net.parameters()]
+
+
+def test_gsnr_of_two_gradients_is_its_closed_form():
+    # Gradients 1 and 3: mean 2; variance 2 between samples (unbiased) and 1 between domains (population).
+    g = torch.tensor([[1.0], [3.0]], dtype=torch.float64)
+    assert between_samples(g, epsilon=0).item() == 2
+    assert between_domains(g, epsilon=0).item() == 4
+    assert mean_size(-g).item() == 2
+
+
+def test_generalisation_ratio_is_its_closed_form():
+    # n = 2, means (1, 0), variances (2, 2): E[g²] = (2, 1), W = (2/3, 1/3), r = (1/2, 0).
+    # R = 1 - 1/2 (2/3 / 1 + 1/3 / (1/2)) = 1/3, and the signal 1 out of 1 + 2 · 2/2 = 3 is 1/3, too.
+    mean, variance = torch.tensor([1.0, 0.0]), torch.tensor([2.0, 2.0])
+    shares = shares_of_gain(mean, variance, 2)
+    assert shares.tolist() == pytest.approx([2 / 3, 1 / 3])
+    assert generalisation_ratio(mean**2 / variance, shares, 2).item() == pytest.approx(1 / 3)
+
+
+@given(seeds, st.integers(1, 500))
+def test_both_forms_of_the_generalisation_ratio_agree(seed, n):
+    mean, variance = drawn(seed, 20), drawn(seed + 1, 20).square() + 0.1
+    shares = shares_of_gain(mean, variance, n)
+    ratio = generalisation_ratio(mean**2 / variance, shares, n)
+    assert shares.sum().item() == pytest.approx(1)
+    assert ratio.item() <= 1
+    assert ratio.item() == pytest.approx((mean.square().sum() / (mean.square() + variance / n).sum()).item(), abs=1e-10)
+
+
+def test_the_recorded_ratio_is_this_one_without_the_bias_of_the_squared_mean():
+    net = small_net(dtype=torch.float64)
+    x, y = drawn(3, 40, 6), torch.arange(40) % 3
+    moments = gsnr.measure(net, lambda x, y: cross_entropy(net(x), y, reduction="none"), [(x, y)])
+    mean = torch.tensor(np.concatenate([moments.mean[name][""].ravel() for name in moments.parameters]))
+    variance = torch.tensor(np.concatenate([moments.variance(name).ravel() for name in moments.parameters]))
+    squared = mean.square() - variance / 40  # unbiased; may be negative
+    shares = (squared + variance / 100) / (squared + variance / 100).sum()
+    ratio = generalisation_ratio(squared / variance, shares, 100)
+    assert ratio.item() == pytest.approx(moments.osgr(100), abs=1e-10)
+
+
+@given(seeds, st.floats(1e-3, 1e3))
+def test_scaling_the_loss_changes_nothing(seed, scale):
+    g = drawn(seed, 5, 12)
+    for rule in (between_samples, between_domains):
+        torch.testing.assert_close(rule(scale * g, epsilon=0), rule(g, epsilon=0))
+    mean, variance = g.mean(dim=0), g.var(dim=0)
+    torch.testing.assert_close(shares_of_gain(scale * mean, scale**2 * variance, 9), shares_of_gain(mean, variance, 9))
+
+
+@given(seeds)
+def test_order_and_repetition_of_gradients_do_not_matter(seed):
+    g = drawn(seed, 6, 7)
+    mixed = g[torch.randperm(6, generator=torch.Generator().manual_seed(seed))]
+    torch.testing.assert_close(between_domains(g.repeat(2, 1)), between_domains(g))
+    torch.testing.assert_close(between_domains(mixed), between_domains(g))
+    torch.testing.assert_close(between_samples(mixed), between_samples(g))
+
+
+@pytest.mark.parametrize(("rule", "who"), [(between_domains, "2 domains"), (between_samples, "2 samples")])
+def test_one_gradient_has_no_variance(rule, who):
+    with pytest.raises(ConfigError, match=f"at least {who}; got 1"):
+        rule(torch.ones(1, 4))
+
+
+@given(seeds, ratios, st.integers(1, 40))
+def test_a_mask_leaves_out_exactly_the_highest(seed, ratio, n):
+    scores = drawn(seed, n)
+    kept = hard_mask(scores, ratio)
+    assert int((~kept).sum()) == math.floor(ratio * n + 1e-9)
+    if not kept.all() and kept.any():
+        assert scores[~kept].min() >= scores[kept].max()
+
+
+def test_ties_are_broken_by_place_and_no_weight_is_lost_to_rounding():
+    assert hard_mask(torch.zeros(2, 3), 0.5).tolist() == [[False, False, False], [True, True, True]]
+    assert 0.29 * 100 < 29  # in binary
+    assert int((~hard_mask(torch.zeros(100), 0.29)).sum()) == 29
+
+
+def test_equal_gradients_have_a_huge_gsnr_and_the_mask_keeps_its_size():
+    scores = between_samples(torch.ones(8, 40))
+    assert scores.min() > 1e11
+    assert int((~hard_mask(scores, 0.1)).sum()) == 4
+    assert between_samples(torch.zeros(8, 40)).max() == 0  # dead weights are never the first to go
+
+
+@given(seeds, ratios, st.integers(2, 60))
+def test_the_soft_mask_becomes_the_hard_one(seed, ratio, n):
+    scores = drawn(seed, n)
+    ranked = ranks(scores)
+    assert sorted(ranked.tolist()) == pytest.approx(torch.linspace(0, 1, n).tolist())
+    kept = soft_mask(ranked, torch.tensor(ratio, dtype=torch.float64), 1e-9)
+    assert (1 - kept).mean().item() == pytest.approx(ratio, abs=1 / n + 1e-6)
+    assert int(((kept > 0.5) != hard_mask(scores, ratio)).sum()) <= 1
+
+
+def test_overlap_counts_what_both_leave_out():
+    a = {"w": torch.tensor([False, False, True]), "v": torch.tensor([True])}
+    b = {"w": torch.tensor([True, False, False]), "v": torch.tensor([True])}
+    assert overlap(a, b) == pytest.approx(1 / 3)
+    assert math.isnan(overlap({"v": a["v"]}, {"v": b["v"]}))
+
+
+def test_gradients_by_domain_and_by_sample_are_those_of_a_plain_loop():
+    net = small_net(dtype=torch.float64)
+    data = Digits(net, dtype=torch.float64, n=4)
+    weights = {name: dict(net.named_parameters())[name] for name in masked_names(net)}
+    losses = data.losses(dict(net.named_parameters()), DOMAINS)
+    by_domain, by_sample = domain_gradients(losses, weights), sample_gradients(losses, weights)
+    row = 0
+    for place, (x, y) in enumerate(data.batch.values()):
+        single = []
+        for i in range(len(x)):
+            net.zero_grad()
+            cross_entropy(net(x[i : i + 1]), y[i : i + 1]).backward()
+            single.append({name: weight.grad.clone() for name, weight in weights.items()})
+            for name in weights:
+                torch.testing.assert_close(by_sample[name][row], single[-1][name], rtol=1e-9, atol=1e-12)
+            row += 1
+        for name in weights:
+            mean = torch.stack([each[name] for each in single]).mean(dim=0)
+            torch.testing.assert_close(by_domain[name][place], mean, rtol=1e-9, atol=1e-12)
+
+
+def test_gsnr_between_samples_is_what_the_diagnostics_measure():
+    net = small_net(dtype=torch.float64)
+    data = Digits(net, dtype=torch.float64)
+    rows = sample_gradients(data.losses(dict(net.named_parameters()), DOMAINS), {"0.weight": net[0].weight})
+    loss = lambda x, y: cross_entropy(net(x), y, reduction="none")  # noqa: E731
+    moments = gsnr.measure(net, loss, list(data.batch.values()))
+    exact = torch.tensor(moments.gsnr("0.weight", corrected=False))
+    torch.testing.assert_close(between_samples(rows["0.weight"], epsilon=0), exact, rtol=1e-9, atol=0)
+
+
+def test_biases_and_scales_are_never_masked():
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.Flatten(), nn.Linear(4, 2))
+    assert masked_names(net) == ("0.weight", "3.weight")
+    net[3].weight.requires_grad_(False)
+    assert masked_names(net) == ("0.weight",)
+
+
+@pytest.mark.parametrize("site", ["weight", "gradient"])
+@pytest.mark.parametrize("score", ["domains", "samples", "size", "random"])
+@pytest.mark.parametrize("off", [{"ratio": 0.0}, {"until": 0}, {"ratio": 1e-6}])
+def test_switched_off_it_is_the_baseline_to_the_last_bit(site, score, off):
+    # The last case runs the whole machinery, with masks that leave out floor(1e-6 P) = 0 weights.
+    found, _ = trained(Config(site=site, score=score, **off))
+    for mine, plain in zip(found, plainly_trained(), strict=True):
+        assert torch.equal(mine, plain)
+
+
+def test_masks_end_after_the_last_masked_step():
+    until, _ = trained(Config(ratio=0.3, until=2), steps=2)
+    always, method = trained(Config(ratio=0.3), steps=2)
+    assert all(torch.equal(a, b) for a, b in zip(until, always, strict=True))
+    _, method = trained(Config(ratio=0.3, until=2), steps=3)
+    assert method.masks == {}
+    assert not method.active
+
+
+@pytest.mark.parametrize("config", [Config(ratio=0.2), Config(ratio=0.2, score="samples"), Config(0.2, "size")])
+def test_masked_weights_neither_act_nor_learn_in_a_plain_step(config):
+    net = small_net()
+    data, method = Digits(net), GsnrDropout(net, config)
+    before = {name: value.detach().clone() for name, value in net.named_parameters()}
+    method.backward(data.losses, DOMAINS)
+    for name, mask in method.masks.items():
+        assert int((~mask).sum()) == math.floor(0.2 * mask.numel())
+        assert method.weights[name].grad[~mask].eq(0).all()
+    # They did not act: the gradient is that of the net with zeros in their place, times the mask.
+    zeroed = {n: (v * method.masks[n] if n in method.masks else v).requires_grad_() for n, v in before.items()}
+    plain = torch.autograd.grad(total(data.losses(zeroed, DOMAINS)), list(zeroed.values()))
+    for (name, parameter), slope in zip(net.named_parameters(), plain, strict=True):
+        torch.testing.assert_close(parameter.grad, slope * method.masks.get(name, torch.tensor(1.0)))
+
+
+@pytest.mark.parametrize(("momentum", "stays"), [(0.0, True), (0.9, False)])
+def test_at_the_gradient_site_masked_weights_stay_unless_momentum_moves_them(momentum, stays):
+    net = small_net()
+    data, method = Digits(net), GsnrDropout(net, Config(ratio=0.2, site="gradient"))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=momentum)
+    unmoved = []
+    for _ in range(3):
+        data.next()
+        before = {name: value.detach().clone() for name, value in method.weights.items()}
+        optimizer.zero_grad()
+        method.backward(data.losses, DOMAINS)
+        optimizer.step()
+        unmoved += [
+            torch.equal(before[name][~mask], method.weights[name].detach()[~mask])
+            for name, mask in method.masks.items()
+        ]
+    assert all(unmoved) is stays
+
+
+def test_the_gradient_site_is_the_plain_gradient_times_the_mask():
+    net = small_net()
+    data, method = Digits(net), GsnrDropout(net, Config(ratio=0.2, site="gradient"))
+    plain = torch.autograd.grad(total(data.losses(dict(net.named_parameters()), DOMAINS)), list(net.parameters()))
+    method.backward(data.losses, DOMAINS)
+    for (name, parameter), slope in zip(net.named_parameters(), plain, strict=True):
+        assert torch.equal(parameter.grad, slope * method.masks.get(name, torch.tensor(1.0)))
+
+
+def test_the_mask_takes_the_weights_on_which_the_domains_agree():
+    net = small_net()
+    data, method = Digits(net), GsnrDropout(net, Config(ratio=0.25))
+    rows = domain_gradients(data.losses(dict(net.named_parameters()), DOMAINS), method.weights)
+    method.backward(data.losses, DOMAINS)
+    for name, row in rows.items():
+        mean, spread = row.mean(dim=0), row.std(dim=0, unbiased=False)
+        agreement = (mean / spread).abs()
+        assert agreement[~method.masks[name]].min() >= agreement[method.masks[name]].max()
+
+
+def test_the_lowest_are_the_other_end():
+    taken = {}
+    for drop in ("highest", "lowest"):
+        net = small_net()
+        method = GsnrDropout(net, Config(ratio=0.5, drop=drop))
+        method.backward(Digits(net).losses, DOMAINS)
+        taken[drop] = {name: ~mask for name, mask in method.masks.items()}
+    for name, high in taken["highest"].items():
+        assert not (high & taken["lowest"][name]).any()
+
+
+def test_ranked_over_the_whole_net_the_number_is_that_of_all_weights():
+    _, method = trained(Config(ratio=0.1, ranked="net"), steps=1)
+    n_weights = sum(mask.numel() for mask in method.masks.values())
+    left_out = [int((~mask).sum()) for mask in method.masks.values()]
+    assert sum(left_out) == math.floor(0.1 * n_weights)
+    assert left_out != [math.floor(0.1 * mask.numel()) for mask in method.masks.values()]
+    worst_taken = min(float(method.scores[name][~mask].min()) for name, mask in method.masks.items() if not mask.all())
+    best_kept = max(float(method.scores[name][mask].max()) for name, mask in method.masks.items())
+    assert worst_taken >= best_kept
+
+
+def test_rescaling_divides_what_is_kept():
+    net = small_net()
+    data, method = Digits(net), GsnrDropout(net, Config(ratio=0.25, rescale=True))
+    method.backward(data.losses, DOMAINS)
+    scaled = {
+        name: (value.detach() * method.masks[name] / 0.75 if name in method.masks else value.detach()).requires_grad_()
+        for name, value in net.named_parameters()
+    }
+    slope = torch.autograd.grad(total(data.losses(scaled, DOMAINS)), scaled["2.weight"])[0]
+    torch.testing.assert_close(net[2].weight.grad, slope * method.masks["2.weight"] / 0.75)
+
+
+def test_random_masks_come_from_a_seed_of_their_own():
+    state = torch.random.get_rng_state()
+    net = small_net()
+    torch.random.set_rng_state(state)
+    first, again, other = (GsnrDropout(net, Config(score="random", ratio=0.3), seed=seed) for seed in (1, 1, 2))
+    for method in (first, again, other):
+        method.backward(Digits(net).losses, DOMAINS)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert overlap(first.masks, again.masks) == 1
+    assert overlap(first.masks, other.masks) < 1
+
+
+# -- the learned ratio ------------------------------------------------------------------------------------------
+
+
+def outer_loss(config, net, data, ranked, logits):
+    """L_test(θ') as a function of φ, by plain loops: one gradient step on soft masks, then the held-back domain."""
+    start = {name: value.detach().clone().requires_grad_() for name, value in net.named_parameters()}
+    masked = {
+        name: value
+        * torch.sigmoid((1 - config.max_ratio * torch.sigmoid(logits[name]) - ranked[name]) / config.temperature)
+        if name in ranked
+        else value
+        for name, value in start.items()
+    }
+    inner = sum(loss.mean() for loss in data.losses(masked, DOMAINS[:2]).values())
+    slopes = torch.autograd.grad(inner, list(start.values()))
+    moved = {name: value - config.inner_lr * slope for (name, value), slope in zip(start.items(), slopes, strict=True)}
+    return data.losses(moved, DOMAINS[2:])[DOMAINS[2]].mean().item()
+
+
+def test_the_gradient_of_the_ratio_matches_finite_differences():
+    config = Config(learned=True, ratio=0.2, temperature=0.2, inner_lr=0.3)
+    net = small_net(dtype=torch.float64)
+    data = Digits(net, dtype=torch.float64)
+    names = masked_names(net)
+    ranked = {name: ranks(drawn(i, *dict(net.named_parameters())[name].shape)) for i, name in enumerate(names)}
+    logits = {name: torch.tensor(-0.5 + 0.3 * i, dtype=torch.float64) for i, name in enumerate(names)}
+    found = ratio_gradients(data.losses, dict(net.named_parameters()), ranked, logits, DOMAINS[:2], DOMAINS[2], config)
+    for name in names:
+        h = 1e-4
+        up, down = (
+            outer_loss(config, net, data, ranked, {**logits, name: logits[name] + sign * h}) for sign in (1, -1)
+        )
+        assert found[name].item() == pytest.approx((up - down) / (2 * h), rel=1e-2)
+        assert found[name].item() != 0
+
+
+def test_a_learned_ratio_moves_within_its_limits_and_masks_accordingly():
+    _, method = trained(Config(learned=True, ratio=0.2, max_ratio=0.4, outer_lr=20.0), steps=8)
+    ratios = method.ratios
+    assert set(ratios) == set(method.weights)
+    assert all(0 < ratio < 0.4 for ratio in ratios.values())
+    assert len({round(ratio, 6) for ratio in ratios.values()}) == len(ratios)
+    for name, mask in method.masks.items():
+        assert int((~mask).sum()) == math.floor(ratios[name] * mask.numel() + 1e-9)
+
+
+def test_a_learned_ratio_needs_all_domains_but_one():
+    net = small_net()
+    with pytest.raises(ConfigError, match="at least 2 domains; got 1"):
+        GsnrDropout(net, Config(learned=True)).backward(Digits(net).losses, DOMAINS[:1])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"ratio": 1.0}, "below 1; got 1.0"),
+        ({"ratio": -0.1}, "at least 0"),
+        ({"learned": True, "ratio": 0.6}, "below max_ratio"),
+        ({"learned": True, "ratio": 0.0}, "above 0"),
+        ({"learned": True, "ranked": "net"}, "ranked='tensor'"),
+        ({"temperature": 0.0}, "must be positive"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(wrong, text):
+    with pytest.raises(ConfigError, match=text):
+        Config(**wrong)
+
+
+# -- in another training loop ------------------------------------------------------------------------------------
+
+
+def test_as_a_rule_it_fills_the_gradients_from_losses_that_are_there():
+    nets = small_net(), small_net()
+    rule = gradient_rule(nets[0])
+    method = GsnrDropout(nets[1], Config(site="gradient"))
+    for net, act in zip(nets, (rule, None), strict=True):
+        data = Digits(net)
+        if act is None:
+            method.backward(data.losses, DOMAINS)
+        else:
+            act(data.losses(dict(net.named_parameters()), DOMAINS))
+    for a, b in zip(*(net.parameters() for net in nets), strict=True):
+        assert torch.equal(a.grad, b.grad)
+        assert a.grad.ne(0).any()
+
+
+def test_a_rule_for_one_domain_says_what_is_missing():
+    net = small_net()
+    losses = Digits(net).losses(dict(net.named_parameters()), DOMAINS[:1])
+    with pytest.raises(ConfigError, match="losses of at least 2 domains; got 1"):
+        gradient_rule(net)(losses)
+
+
+def test_given_losses_cannot_be_masked_at_the_weights():
+    net = small_net()
+    losses = Digits(net).losses(dict(net.named_parameters()), DOMAINS)
+    for config in (Config(), replace(Config(site="gradient"), learned=True)):
+        with pytest.raises(ConfigError, match="site='gradient' and a fixed ratio"):
+            GsnrDropout(net, config).gradients(losses)

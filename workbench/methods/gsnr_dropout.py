@@ -1,0 +1,379 @@
+"""GSNR-guided dropout: leave out, at every step, the weights on which the training domains agree most.
+
+Each domain gives a weight its own gradient. Where these gradients agree the weight has a high gradient signal-to-noise
+ratio (GSNR) and the net leans on it; masking just these weights for one step makes the others learn, too. The ratio of
+masked weights is fixed, or learned by asking at each step what would have helped a source domain that was held back:
+
+    r_j    = m_j² / (s_j² + ε)                             GSNR between B samples: mean, unbiased variance of g_ij
+    r_j    = (1/K Σ_d g_dj)² / (Var_d g_dj + ε)            GSNR between K domains: population variance of their means
+    M_j    = 0 for the floor(p P) largest r_j, else 1      mask of P weights; no gradient flows through it
+    θ     <- θ − lr d/dθ L(θ ⊙ M)                          site "weight": neither acts nor learns in this step
+    θ     <- θ − lr M ⊙ d/dθ L(θ)                          site "gradient": acts, does not learn
+    p_l    = p_max sigmoid(φ_l)                            learned ratio of weight tensor l
+    M_j(p) = sigmoid((1 − p − κ_j) / T)                    soft mask; κ_j the rank of r_j, 1 the highest, 0 the lowest
+    θ'     = θ − α d/dθ L_train(θ ⊙ M(p))                  all source domains but one
+    φ     <- φ − β d/dφ L_test(θ')                         the one held back, drawn anew at each step
+    W_j    = E[g_Dj²] / Σ_i E[g_Di²]                       share of weight j in the gain of a step on n samples D
+    R      = 1 − 1/n Σ_j W_j / (r_j + 1/n)                 one-step generalisation ratio: what new data would share
+
+Letters: P weights of one tensor (or of the whole net), B samples, K domains, g a gradient, L the sum over domains of
+the mean loss in nats, φ one number per weight tensor, α the step tried out, β the step of φ. At test time nothing is
+masked. Biases and the scales of normalisations are never masked.
+
+In plain words: a net trained on several domains tends to rely on few cues that work in all of them, and fails where
+these break. This method looks, at every step, for the weights on which the training domains agree most strongly, and
+trains that step without them. Plain dropout takes weights at random instead, and RSC the features that matter most to
+the answer. The method can also adjust by itself how many weights it takes.
+
+Look at: the GSNR lens. "Mask overlay" shows which weights were left out and how quickly the choice changes, "Shortcut
+timeline" when the weights with the highest GSNR read a planted shortcut, "Ratio cliff" where masking more turns into
+collapse, and "With and without" the GSNR of two runs on one scale.
+
+Family: domain generalisation
+
+Cite: Michalkiewicz, Faraki, Yu, Chandraker, Baktashmotlagh 2023, Domain Generalization Guided by Gradient Signal to
+Noise Ratio of Parameters, ICCV, arXiv:2310.07361. GSNR, W and R: Liu, Jiang, Bai, Chen, Wang 2020, Understanding Why
+Neural Networks Generalize Well Through GSNR of Parameters, ICLR, arXiv:2001.07384.
+The paper's: masking the parameters with the highest GSNR in place of a random dropout mask, and learning the ratio by
+meta-learning. Ours, because these details were not found: variance between domains by default, both sites, ranking per
+tensor, no rescaling by 1/(1 − p), ε = 1e-12, and the learned ratio's form (sigmoid, soft mask on ranks, T, α, β).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from workbench.core import ConfigError
+
+#: Keeps the ratio of a weight without any gradient at 0.
+EPSILON = 1e-12
+
+Tensors: TypeAlias = Mapping[str, Tensor]
+#: (all parameters by name, the domains wanted) -> domain -> loss of every sample [B], computed with those parameters.
+LossesOf: TypeAlias = Callable[[Tensors, Sequence[str]], Tensors]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings; the defaults are the method with a fixed ratio.
+
+    Attributes:
+        ratio: p, the share of weights to mask; with ``learned`` the ratio to start from. 0 trains as if without.
+        score: What ranks the weights: GSNR between "domains" or "samples", the "size" of the mean gradient, or
+            "random" (plain dropout of weights).
+        drop: The "highest" or the "lowest" scores; the latter is a control.
+        site: Mask the "weight" or its "gradient".
+        ranked: Within each "tensor", or over the whole "net".
+        rescale: Divide the kept weights by 1 − p (site "weight" only).
+        until: Steps after which nothing is masked any more; None for never.
+        learned: Learn a ratio for each tensor.
+        max_ratio, temperature, inner_lr, outer_lr: p_max, T, α and β of the learned ratio.
+    """
+
+    ratio: float = 0.05
+    score: Literal["domains", "samples", "size", "random"] = "domains"
+    drop: Literal["highest", "lowest"] = "highest"
+    site: Literal["weight", "gradient"] = "weight"
+    ranked: Literal["tensor", "net"] = "tensor"
+    rescale: bool = False
+    until: int | None = None
+    learned: bool = False
+    max_ratio: float = 0.5
+    temperature: float = 0.05
+    inner_lr: float = 0.05
+    outer_lr: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ratio < 1:
+            raise ConfigError(f"ratio is a share of the weights, at least 0 and below 1; got {self.ratio}.")
+        if self.learned and not 0 < self.ratio < self.max_ratio <= 1:
+            raise ConfigError(
+                f"A learned ratio starts above 0 and below max_ratio, which is at most 1; got ratio={self.ratio}, "
+                f"max_ratio={self.max_ratio}."
+            )
+        if self.learned and self.ranked == "net":
+            raise ConfigError("A learned ratio belongs to one weight tensor: use ranked='tensor'.")
+        if min(self.temperature, self.inner_lr, self.outer_lr) <= 0:
+            raise ConfigError(
+                f"temperature, inner_lr and outer_lr must be positive; got {self.temperature}, {self.inner_lr} and "
+                f"{self.outer_lr}."
+            )
+
+
+def between_samples(gradients: Float[Tensor, "B ..."], epsilon: float = EPSILON) -> Float[Tensor, "*P"]:
+    """GSNR from per-sample gradients.
+
+    Raises:
+        ConfigError: fewer than two samples have no variance.
+    """
+    if len(gradients) < 2:
+        raise ConfigError(f"GSNR between samples needs at least 2 samples; got {len(gradients)}.")
+    return gradients.mean(dim=0).square() / (gradients.var(dim=0) + epsilon)
+
+
+def between_domains(gradients: Float[Tensor, "K ..."], epsilon: float = EPSILON) -> Float[Tensor, "*P"]:
+    """GSNR from each domain's mean gradient.
+
+    Raises:
+        ConfigError: one domain agrees with itself; its variance would be 0 everywhere.
+    """
+    if len(gradients) < 2:
+        raise ConfigError(
+            f"GSNR between domains needs the losses of at least 2 domains; got {len(gradients)}. Give one entry a "
+            "domain, or rank by GSNR between samples (score='samples')."
+        )
+    return gradients.mean(dim=0).square() / (gradients.var(dim=0, unbiased=False) + epsilon)
+
+
+def mean_size(gradients: Float[Tensor, "K ..."]) -> Float[Tensor, "*P"]:
+    """Size of the mean gradient: the ranking of RSC, applied to weights."""
+    return gradients.mean(dim=0).abs()
+
+
+def shares_of_gain(mean: Float[Tensor, "*P"], variance: Float[Tensor, "*P"], n: float) -> Float[Tensor, "*P"]:
+    """W: each weight's share of E[g_D²] = mean² + variance / n, for a training set of n samples; sums to 1."""
+    gain = mean.square() + variance / n
+    return gain / gain.sum()
+
+
+def generalisation_ratio(r: Float[Tensor, "*P"], shares: Float[Tensor, "*P"], n: float) -> Float[Tensor, ""]:
+    """R from GSNR and W; at most 1. Equals Σ mean² / Σ (mean² + variance / n)."""
+    return 1 - (shares / (r + 1 / n)).sum() / n
+
+
+def n_masked(ratio: float, n_weights: int) -> int:
+    """floor(p P), where a product like 0.29 · 100 that falls short of a whole number by rounding counts as whole."""
+    return math.floor(ratio * n_weights + 1e-9)
+
+
+def hard_mask(scores: Float[Tensor, "*P"], ratio: float) -> Bool[Tensor, "*P"]:
+    """False for exactly floor(p P) entries with the highest scores; of equal scores the first goes first."""
+    kept = torch.ones(scores.numel(), dtype=torch.bool, device=scores.device)
+    count = n_masked(ratio, scores.numel())
+    if count:
+        kept[_from_highest(scores)[:count]] = False
+    return kept.view(scores.shape)
+
+
+def ranks(scores: Float[Tensor, "*P"]) -> Float[Tensor, "*P"]:
+    """κ: 1 for the highest score, 0 for the lowest, evenly spaced, equal scores as in :func:`hard_mask`."""
+    found = torch.empty(scores.numel(), dtype=scores.dtype, device=scores.device)
+    found[_from_highest(scores)] = torch.linspace(1, 0, scores.numel(), dtype=scores.dtype, device=scores.device)
+    return found.view(scores.shape)
+
+
+def _from_highest(scores: Tensor) -> Tensor:
+    return torch.argsort(scores.flatten(), descending=True, stable=True)
+
+
+def soft_mask(ranked: Float[Tensor, "*P"], ratio: Float[Tensor, ""], temperature: float) -> Float[Tensor, "*P"]:
+    """M(p), between 0 and 1; the hard mask as T goes to 0, up to one weight."""
+    return torch.sigmoid((1 - ratio - ranked) / temperature)
+
+
+def overlap(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
+    """Jaccard index of the weights that two masks leave out, over all tensors; NaN when neither leaves out any."""
+    both = sum(int((~a[name] & ~b[name]).sum()) for name in a)
+    either = sum(int((~a[name] | ~b[name]).sum()) for name in a)
+    return both / either if either else math.nan
+
+
+def total(losses: Tensors) -> Float[Tensor, ""]:
+    """L: the sum over domains of the mean loss."""
+    return torch.stack([loss.mean() for loss in losses.values()]).sum()
+
+
+def domain_gradients(losses: Tensors, weights: Tensors) -> dict[str, Float[Tensor, "K ..."]]:
+    """Gradient of each domain's mean loss. One backward pass a domain; the graph is kept."""
+    inputs = list(weights.values())
+    rows = [
+        torch.autograd.grad(loss.mean(), inputs, retain_graph=True, materialize_grads=True) for loss in losses.values()
+    ]
+    return {name: torch.stack(column) for name, column in zip(weights, zip(*rows, strict=True), strict=True)}
+
+
+def sample_gradients(losses: Tensors, weights: Tensors) -> dict[str, Float[Tensor, "B ..."]]:
+    """Gradient of every sample's loss, of all domains together; B times the memory of the weights. Keeps the graph."""
+    every = torch.cat(list(losses.values()))
+    rows = torch.autograd.grad(
+        every, list(weights.values()), torch.eye(len(every), dtype=every.dtype, device=every.device),
+        retain_graph=True, is_grads_batched=True, materialize_grads=True,
+    )  # fmt: skip
+    return dict(zip(weights, rows, strict=True))
+
+
+def ratio_gradients(
+    losses_of: LossesOf,
+    parameters: Tensors,
+    ranked: Tensors,
+    logits: Tensors,
+    train: Sequence[str],
+    test: str,
+    config: Config,
+) -> dict[str, Float[Tensor, ""]]:
+    """d/dφ L_test(θ') of every tensor's φ, through one step on the training domains with soft masks.
+
+    Args:
+        ranked: κ of every masked tensor. logits: their φ.
+        train: Source domains of the step tried out. test: the one held back.
+    """
+    leaves = {name: logit.detach().clone().requires_grad_() for name, logit in logits.items()}
+    start = {name: value.detach().clone().requires_grad_() for name, value in parameters.items()}
+    soft = {
+        name: soft_mask(ranked[name], config.max_ratio * torch.sigmoid(leaf), config.temperature)
+        for name, leaf in leaves.items()
+    }
+    masked = {name: value * soft[name] if name in soft else value for name, value in start.items()}
+    slopes = torch.autograd.grad(
+        total(losses_of(masked, train)), list(start.values()), create_graph=True, materialize_grads=True
+    )
+    moved = {name: value - config.inner_lr * slope for (name, value), slope in zip(start.items(), slopes, strict=True)}
+    outer = losses_of(moved, [test])[test].mean()
+    found = torch.autograd.grad(outer, list(leaves.values()), materialize_grads=True)
+    return dict(zip(leaves, found, strict=True))
+
+
+def masked_names(net: nn.Module) -> tuple[str, ...]:
+    """Parameters that are masked: trainable weight tensors with at least two axes, in the order of the net."""
+    return tuple(name for name, value in net.named_parameters() if value.requires_grad and value.ndim > 1)
+
+
+class GsnrDropout:
+    """Masks for one net. Random choices come from a generator of its own, so that the data's draws stay the same.
+
+    Attributes:
+        scores: Weight tensor -> what ranked its weights at the last step that masked any.
+        masks: Weight tensor -> which weights were kept at the last step; empty before the first.
+        logits: φ of every tensor (learned ratio only).
+        step: Steps so far.
+    """
+
+    def __init__(self, net: nn.Module, config: Config = Config(), seed: int = 0) -> None:
+        self.config = config
+        self.parameters = {name: value for name, value in net.named_parameters() if value.requires_grad}
+        self.weights = {name: self.parameters[name] for name in masked_names(net)}
+        self.scores: dict[str, Tensor] = {}
+        self.masks: dict[str, Tensor] = {}
+        self.step = 0
+        self._draws = torch.Generator().manual_seed(seed)
+        start = math.log(config.ratio / (config.max_ratio - config.ratio)) if config.learned else 0.0
+        self.logits = (
+            {name: torch.tensor(start, device=value.device) for name, value in self.weights.items()}
+            if config.learned
+            else {}
+        )
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """p of every weight tensor."""
+        if self.config.learned:
+            return {name: self.config.max_ratio * torch.sigmoid(logit).item() for name, logit in self.logits.items()}
+        return dict.fromkeys(self.weights, self.config.ratio)
+
+    @property
+    def active(self) -> bool:
+        """Whether the next step masks anything."""
+        started = self.config.until is None or self.step < self.config.until
+        return started and (self.config.learned or self.config.ratio > 0)
+
+    def backward(self, losses_of: LossesOf, domains: Sequence[str]) -> dict[str, float]:
+        """Add this step's gradient to every ``.grad``, like ``total(losses).backward()``; the optimizer steps then.
+
+        Momentum and weight decay of that optimizer may still move a masked weight.
+
+        Returns:
+            What to log: ``overlap`` with the weights left out one step before (NaN if none were), ``ratio/<tensor>``.
+        """
+        if not self.active:
+            return self._finish({}, losses_of(self.parameters, domains))
+        masks_weights = self.config.site == "weight"
+        blind = masks_weights and self.config.score == "random"
+        losses = {} if blind else losses_of(self.parameters, domains)
+        self.scores = self._scores(losses)
+        if self.config.learned:
+            self._learn(losses_of, domains)
+        masks = self._chosen()
+        if masks_weights:
+            losses = losses_of(self._masked(masks), domains)
+        return self._finish(masks, losses)
+
+    def gradients(self, losses: Tensors) -> dict[str, float]:
+        """:meth:`backward` from losses that are there already: a fixed ratio at the site "gradient"."""
+        if self.config.site != "gradient" or self.config.learned:
+            raise ConfigError(
+                "Losses that are there already can only be masked with site='gradient' and a fixed ratio."
+            )
+        if not self.active:
+            return self._finish({}, losses)
+        self.scores = self._scores(losses)
+        return self._finish(self._chosen(), losses)
+
+    def _scores(self, losses: Tensors) -> dict[str, Tensor]:
+        score = self.config.score
+        if score == "random":
+            found = {
+                name: torch.rand(value.shape, generator=self._draws).to(value.device)
+                for name, value in self.weights.items()
+            }
+        elif score == "samples":
+            rows = sample_gradients(losses, self.weights)
+            found = {name: between_samples(row) for name, row in rows.items()}
+        else:
+            rows = domain_gradients(losses, self.weights)
+            rule = between_domains if score == "domains" else mean_size
+            found = {name: rule(row) for name, row in rows.items()}
+        return found if self.config.drop == "highest" else {name: -value for name, value in found.items()}
+
+    def _learn(self, losses_of: LossesOf, domains: Sequence[str]) -> None:
+        """One step of φ; the domain held back is drawn at random."""
+        place = int(torch.randint(len(domains), (), generator=self._draws))
+        train = [domain for i, domain in enumerate(domains) if i != place]
+        ranked = {name: ranks(score) for name, score in self.scores.items()}
+        slopes = ratio_gradients(losses_of, self.parameters, ranked, self.logits, train, domains[place], self.config)
+        self.logits = {name: logit - self.config.outer_lr * slopes[name] for name, logit in self.logits.items()}
+
+    def _chosen(self) -> dict[str, Tensor]:
+        if self.config.ranked == "tensor":
+            ratios = self.ratios
+            return {name: hard_mask(score, ratios[name]) for name, score in self.scores.items()}
+        joined = hard_mask(torch.cat([score.flatten() for score in self.scores.values()]), self.config.ratio)
+        parts = joined.split([score.numel() for score in self.scores.values()])
+        return {name: part.view(score.shape) for (name, score), part in zip(self.scores.items(), parts, strict=True)}
+
+    def _masked(self, masks: Tensors) -> dict[str, Tensor]:
+        scale = 1 / (1 - self.config.ratio) if self.config.rescale else 1.0
+        return {
+            name: value * masks[name] * scale if name in masks else value for name, value in self.parameters.items()
+        }
+
+    def _finish(self, masks: dict[str, Tensor], losses: Tensors) -> dict[str, float]:
+        total(losses).backward()
+        if masks and self.config.site == "gradient":
+            for name, mask in masks.items():
+                gradient = self.weights[name].grad
+                if gradient is not None:
+                    gradient.mul_(mask)
+        found = {"overlap": overlap(self.masks, masks)} if self.masks and masks else {"overlap": math.nan}
+        self.masks = masks
+        self.step += 1
+        return found | {f"ratio/{name}": ratio if masks else 0.0 for name, ratio in self.ratios.items()}
+
+
+def gradient_rule(net: nn.Module, seed: int = 0) -> Callable[[Tensors], None]:
+    """The method for any training loop: from per-sample losses of one batch, by domain (or task), to masked ``.grad``.
+
+    At the site "gradient" with the default ratio, because the losses are there already.
+    """
+    method = GsnrDropout(net, Config(site="gradient"), seed)
+
+    def rule(losses: Tensors) -> None:
+        method.gradients(losses)
+
+    return rule
