@@ -104,11 +104,11 @@ def test_every_method_file_is_in_the_tuple():
     assert set(METHODS) == files
 
 
-def test_every_recipe_file_is_in_the_tuple():
+def test_every_recipe_folder_is_in_the_tuple():
     from workbench.demos import RECIPES
 
-    files = {path.stem for path in (ROOT / "workbench" / "demos" / "recipes").glob("*.py")} - {"__init__"}
-    assert {recipe.name.replace("-", "_") for recipe in RECIPES} == files
+    folders = {path.parent.name for path in (ROOT / "workbench" / "demos" / "recipes").glob("*/__init__.py")}
+    assert {recipe.name.replace("-", "_") for recipe in RECIPES} == folders
 
 
 def test_the_top_level_is_small():

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from workbench.core import TABLES, Run
+from workbench.core import Run
 from workbench.demos import find_recipe, train
-from workbench.demos.recipes import scenes_two_datasets as recipe
+from workbench.demos.recipes.scenes_two_datasets import training as recipe
 from workbench.demos.scenes import MERGED, SPACES
 
 PRIVATE = [label for label in MERGED.names if sum(label in space.labels for space in SPACES) == 1]
@@ -47,7 +47,8 @@ def test_each_variant_names_its_method_datasets_and_held_out_domain(runs):
 
 def test_every_record_that_the_lenses_read_is_there(runs):
     run = runs["cross-entropy"]
-    assert set(run.tables) == set(TABLES)
+    recorded = {"scalars", "task_gradients", "gsnr", "samples", "predictions", "label_counts", "embeddings"}
+    assert set(run.tables) >= recorded
     assert set(run.table("gsnr")["domain"]) == {"", "avenue", "boulevard"}
     answers = run.table("predictions")
     assert answers.groupby(["step", "task"]).size().eq(12).all()

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from workbench.cli.output import json_option, print_json
 from workbench.demos import RECIPES, Recipe, find_recipe
 from workbench.demos import train as train_recipe
 
@@ -21,20 +22,35 @@ from workbench.demos import train as train_recipe
 @click.option("--only", multiple=True, metavar="VARIANT", help="Train only this variant; may be repeated.")
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads for torch.")
 @click.option("--overwrite", is_flag=True, help="Replace runs that are already there.")
+@click.option("--lean", is_flag=True, help="Record scalars and results only, as for the claims board.")
+@click.option("--gradients", default="", metavar="RULE", help="Combine the losses by an aggregator or a method's rule.")
+@json_option
 def command(
-    recipe: str | None, out: Path | None, seed: int, only: tuple[str, ...], threads: int, overwrite: bool
+    recipe: str | None,
+    out: Path | None,
+    seed: int,
+    only: tuple[str, ...],
+    threads: int,
+    overwrite: bool,
+    lean: bool,
+    gradients: str,
+    as_json: bool,
 ) -> None:
     """Train the demo RECIPE and record its runs. Without RECIPE: list the recipes.
 
     \b
     workbench train digit-pairs --out runs/pairs --seed 1
     workbench train digit-pairs --out runs/pairs --only joint
+    workbench train digit-pairs --out runs/pairs-upgrad --only joint --gradients UPGrad
 
     Ctrl+C stops after the step in hand; what was recorded so far is kept and the run says so.
     """
     if recipe is None:
-        for item in RECIPES:
-            _describe(item)
+        if as_json:
+            print_json([_described(item) for item in RECIPES])
+        else:
+            for item in RECIPES:
+                _describe(item)
         return
     chosen = find_recipe(recipe)
     folder = out or Path("runs") / chosen.name
@@ -51,9 +67,14 @@ def command(
             stop=lambda: bool(stopped),
             only=only,
             overwrite=overwrite,
+            lean=lean,
+            gradients=gradients,
         )
-    for path in paths:
-        click.echo(path)
+    if as_json:
+        print_json({"recipe": chosen.name, "seed": seed, "runs": paths, "stopped": bool(stopped)})
+    else:
+        for path in paths:
+            click.echo(path)
     if stopped:
         click.echo("Stopped. The runs above hold what was recorded until then.", err=True)
         raise click.exceptions.Exit(130)
@@ -64,6 +85,11 @@ def _describe(recipe: Recipe) -> None:
     click.echo(f"{recipe.name}: {recipe.question}")
     for variant in recipe.variants:
         click.echo(f"    {variant.name}: {variant.about}")
+
+
+def _described(recipe: Recipe) -> dict[str, object]:
+    variants = {variant.name: variant.about for variant in recipe.variants}
+    return {"recipe": recipe.name, "question": recipe.question, "variants": variants}
 
 
 def _progress() -> Progress:

@@ -1,13 +1,14 @@
 """What a demo recipe is, and how it is run.
 
 A recipe is described without torch (so that lists of recipes appear at once) and implemented in a module of
-``workbench.demos.recipes`` that is imported when training starts. That module holds one function:
+``workbench.demos.recipes.<recipe>.training`` that is imported when training starts. That module holds one function:
 
     def record(job: Job) -> None:
         with job.recorder(tasks=[...], config={...}) as rec:
             for step in range(job.variant.steps):
                 job.tick()  # once per step: reports progress, leaves the loop when the user stops it
                 ...
+            job.results({"accuracy/unseen": 0.83})  # what the claims of the recipe compare
 
 Torch's global random state is seeded before ``record`` and restored after it; the number of threads is the caller's.
 """
@@ -15,7 +16,7 @@ Torch's global random state is seeded before ``record`` and restored after it; t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -23,11 +24,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.core import ConfigError
+from workbench.demos.claim import Claim
 
 if TYPE_CHECKING:
     from workbench.diagnostics.recorder import Recorder
 
 logger = logging.getLogger(__name__)
+
+#: Prefix of the scalars that claims compare.
+RESULT = "result/"
 
 
 @dataclass(frozen=True)
@@ -56,14 +61,37 @@ class Recipe:
         question: What its runs let the reader answer, in one line.
         about: Data, net, tasks and what is recorded, in a few sentences.
         variants: The runs, in the order in which they are trained.
-        module: The module that implements it with ``record(job)``.
+        module: The module that implements it with ``record(job)``; by default the recipe's own ``training``.
+        method: The file of ``workbench.methods`` that it shows at work.
+        claims: What is said of the method, checked by ``workbench claims``.
+        seeds: The seeds that the claims board reports.
+        tuning_seeds: The seeds that settings were chosen on; none of them is reported.
+
+    Raises:
+        ConfigError: a seed is both reported and tuned on, or a claim names an unknown variant.
     """
 
     name: str
     question: str
     about: str
     variants: tuple[Variant, ...]
-    module: str
+    module: str = ""
+    method: str = ""
+    claims: tuple[Claim, ...] = ()
+    seeds: tuple[int, ...] = ()
+    tuning_seeds: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if shared := set(self.seeds) & set(self.tuning_seeds):
+            raise ConfigError(f"Recipe '{self.name}' reports seeds that it was tuned on: {sorted(shared)}.")
+        for claim in self.claims:
+            for variant in claim.variants:
+                self.variant(variant)
+
+    @property
+    def training(self) -> str:
+        """The module that trains it."""
+        return self.module or f"workbench.demos.recipes.{self.name.replace('-', '_')}.training"
 
     def variant(self, name: str) -> Variant:
         """The variant of that name. Raises ConfigError with the known names otherwise."""
@@ -80,13 +108,21 @@ class Stopped(Exception):
 
 @dataclass
 class Job:
-    """One variant being trained: where, with which seed, and how it reports."""
+    """One variant being trained: where, with which seed, and how it reports.
+
+    Attributes:
+        lean: Record scalars and results only; the training is the same to the last bit.
+        gradients: The rule that turns the losses into gradients instead of their plain sum, see
+            :mod:`workbench.demos.gradient_rules`; for recipes that train with :func:`workbench.demos.trainer.fit`.
+    """
 
     recipe: Recipe
     variant: Variant
     path: Path
     seed: int
     overwrite: bool = False
+    lean: bool = False
+    gradients: str = ""
     on_tick: Callable[[int], None] = lambda ticks: None
     stop: Callable[[], bool] = lambda: False
     ticks: int = field(default=0, init=False)
@@ -102,6 +138,9 @@ class Job:
             "recipe": self.recipe.name,
             "seed": self.seed,
         }
+        if self.gradients:
+            given |= {"name": f"{given['name']} with {self.gradients}", "parent": self.variant.name}
+            info = info | {"method": self.gradients}
         self._recorder = Recorder(self.path, overwrite=self.overwrite, **(given | info))
         return self._recorder
 
@@ -115,6 +154,17 @@ class Job:
         self.ticks += 1
         self.on_tick(self.ticks)
 
+    def results(self, values: Mapping[str, float]) -> None:
+        """Record the numbers that claims compare: scalars ``result/<name>`` at the last step, and the run's summary.
+
+        Raises:
+            ConfigError: the run's recorder was not opened through :meth:`recorder`.
+        """
+        if self._recorder is None:
+            raise ConfigError("Open the run with job.recorder(...) before its results are given.")
+        self._recorder.scalars(self.ticks, {f"{RESULT}{name}": value for name, value in values.items()})
+        self._recorder.update(summary={**self._recorder.info.summary, **values})
+
 
 def train(
     recipe: Recipe,
@@ -125,6 +175,8 @@ def train(
     *,
     only: Sequence[str] = (),
     overwrite: bool = False,
+    lean: bool = False,
+    gradients: str = "",
 ) -> list[Path]:
     """Train a recipe's variants one after the other, each into ``out/<variant>``.
 
@@ -135,6 +187,7 @@ def train(
             that was interrupted is closed, marked as failed, with a note.
         only: Names of the variants to train; all of them when empty.
         overwrite: Replace runs that are there.
+        lean, gradients: As in :class:`Job`.
 
     Returns:
         The folders of the recorded runs.
@@ -146,11 +199,12 @@ def train(
     taken = [variant.name for variant in chosen if (Path(out) / variant.name / "run.json").exists()]
     if taken and not overwrite:
         raise ConfigError(f"{Path(out) / taken[0]} already holds a run. Choose another folder, or ask to overwrite it.")
-    record: Callable[[Job], None] = import_module(recipe.module).record
+    record: Callable[[Job], None] = import_module(recipe.training).record
     total, done = sum(variant.steps for variant in chosen), 0
     paths: list[Path] = []
     for variant in chosen:
-        job = Job(recipe, variant, Path(out) / variant.name, seed, overwrite, stop=stop or (lambda: False))
+        job = Job(recipe, variant, Path(out) / variant.name, seed, overwrite, lean, gradients)
+        job.stop = stop or job.stop
         if progress is not None:
             job.on_tick = _reporter(progress, done, total)
         try:

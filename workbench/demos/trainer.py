@@ -2,6 +2,8 @@
 
     theta <- theta - lr * momentum step of d/dtheta sum over tasks of mean_b loss_t(b)
 
+unless the job names another rule for the gradient (:mod:`workbench.demos.gradient_rules`).
+
 A recipe brings three functions: ``draw`` makes a batch, ``losses`` turns it into one loss per task and sample, and
 ``probe`` records at chosen steps. Step s is the net after s updates, so step 0 is the initialisation.
 """
@@ -18,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from workbench.core import ConfigError, RunWriter
+from workbench.demos.gradient_rules import gradient_rule
 from workbench.demos.recipe import Job
 from workbench.diagnostics import predictions
 
@@ -75,16 +78,17 @@ def fit(
         probe: Called with the step at each of ``training.probes``.
     """
     optimizer = training.optimizer_for(net)
+    fill_gradients = gradient_rule(job.gradients, net, job.seed)
     for step in range(job.variant.steps):
         if step in training.probes:
             probe(step)
         job.tick()
-        means = {task: loss.mean() for task, loss in losses(draw(training.batch)).items()}
+        current = losses(draw(training.batch))
         optimizer.zero_grad()
-        torch.stack(list(means.values())).sum().backward()
+        fill_gradients(current)
         optimizer.step()
         if step % training.log_every == 0:
-            rec.scalars(step, {f"loss/{task}": mean for task, mean in means.items()})
+            rec.scalars(step, {f"loss/{task}": loss.detach().mean() for task, loss in current.items()})
     if job.variant.steps in training.probes:
         probe(job.variant.steps)
 

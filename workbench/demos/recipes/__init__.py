@@ -1,1 +1,1 @@
-"""Implementations of the recipes of :data:`workbench.demos.RECIPES`, one module each."""
+"""The recipes of :data:`workbench.demos.RECIPES`, a folder each: what it asks, and its training."""
