@@ -38,6 +38,24 @@ def test_fit_takes_the_steps_of_gradient_descent_with_momentum(tmp_path):
     assert logged["value"].tolist() == pytest.approx([0.0, -0.25])
 
 
+def test_a_recipes_own_rule_fills_the_gradients_unless_the_job_names_another(tmp_path):
+    def against(losses):
+        losses["slope"].mean().neg().backward()
+
+    def trained(gradients):
+        net = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(net.weight)
+        job = job_of(tmp_path / (gradients or "own"), steps=1)
+        job.gradients = gradients
+        with RunWriter(job.path) as rec:
+            draw, losses = (lambda n: torch.ones(n, 1)), (lambda x: {"slope": net(x)[:, 0]})
+            fit(job, rec, net, Training(probes=(), lr=0.1), draw, losses, probe=lambda step: None, rule=against)
+        return net.weight.item()
+
+    assert trained("") == pytest.approx(0.1)
+    assert trained("sum") == pytest.approx(-0.1)
+
+
 def test_losses_of_tasks_are_averaged_each_and_then_added(tmp_path):
     net = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(net.weight)

@@ -29,6 +29,7 @@ class NetSpec:
         features: Width of the trunk's output.
         heads: Task -> number of classes. 0 makes a head that rebuilds the picture.
         slope: Of the activations below 0: 0 is ReLU; above 0 (leaky) no unit can die.
+        norm_groups: Groups of channels that are normalised together.
     """
 
     heads: Mapping[str, int]
@@ -37,6 +38,7 @@ class NetSpec:
     width: int = 16
     features: int = 48
     slope: float = 0.0
+    norm_groups: int = 4
 
     def __post_init__(self) -> None:
         if not self.heads:
@@ -49,9 +51,9 @@ class Trunk(nn.Module):
     def __init__(self, spec: NetSpec) -> None:
         super().__init__()
         narrow, wide = spec.width, 2 * spec.width
-        self.conv1 = _block(spec.channels, narrow, spec.slope)
-        self.conv2 = _block(narrow, wide, spec.slope)
-        self.conv3 = _block(wide, wide, spec.slope)
+        self.conv1 = _block(spec, spec.channels, narrow)
+        self.conv2 = _block(spec, narrow, wide)
+        self.conv3 = _block(spec, wide, wide)
         height, width = (side // 8 for side in spec.size)
         linear = nn.Linear(wide * height * width, spec.features)
         self.embed = nn.Sequential(nn.Flatten(), linear, _activation(spec.slope))
@@ -91,9 +93,10 @@ def load_net(checkpoint: Path) -> Net:
     return net.eval()
 
 
-def _block(inputs: int, outputs: int, slope: float) -> nn.Sequential:
+def _block(spec: NetSpec, inputs: int, outputs: int) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, 3, padding=1)
-    return nn.Sequential(convolution, nn.GroupNorm(4, outputs), _activation(slope), nn.MaxPool2d(2))
+    norm = nn.GroupNorm(spec.norm_groups, outputs)
+    return nn.Sequential(convolution, norm, _activation(spec.slope), nn.MaxPool2d(2))
 
 
 def _activation(slope: float) -> nn.Module:

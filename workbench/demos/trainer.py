@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from workbench.core import ConfigError, RunWriter
-from workbench.demos.gradient_rules import gradient_rule
+from workbench.demos.gradient_rules import Rule, gradient_rule
 from workbench.demos.recipe import Job
 from workbench.diagnostics import predictions
 
@@ -69,6 +69,7 @@ def fit(
     draw: Callable[[int], Batch],
     losses: Callable[[Batch], Mapping[str, Float[Tensor, " _"]]],
     probe: Callable[[int], None],
+    rule: Rule | None = None,
 ) -> None:
     """Train for ``job.variant.steps`` updates.
 
@@ -76,9 +77,10 @@ def fit(
         draw: Number of samples -> batch.
         losses: Batch -> task -> loss per sample; tasks may have different numbers of samples.
         probe: Called with the step at each of ``training.probes``.
+        rule: The recipe's own way from losses to gradients; the job's choice goes before it.
     """
     optimizer = training.optimizer_for(net)
-    fill_gradients = gradient_rule(job.gradients, net, job.seed)
+    fill_gradients = rule if rule and not job.gradients else gradient_rule(job.gradients, net, job.seed)
     for step in range(job.variant.steps):
         if step in training.probes:
             probe(step)
