@@ -84,10 +84,11 @@ class LensPage:
         said = f"{view.title}: {self.reading.verdict.sentence}"
         if height is not None:
             fig.update_layout(height=min(fig.layout.height or height, height))
-        event = parts.chart(fig, f"{self.lens.slug} {view.slug}", said, **(chart or {}))
+        file = f"{self.run.name}-{self.lens.slug}-{view.slug}"
+        event = parts.chart(fig, f"{self.lens.slug} {view.slug}", said, file=file, **(chart or {}))
         with st.container(horizontal=True, vertical_alignment="top", wrap=False):
             st.caption(view.about or "", width="stretch")
-            parts.figure_download(fig, f"{self.run.name}-{self.lens.slug}-{view.slug}")
+            parts.figure_download(fig, file)
         return event
 
     def _help(self) -> None:

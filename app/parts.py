@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from workbench.core import Run
-from workbench.lenses import LEVELS, MARKS, Level, Verdict
+from workbench.lenses import LEVELS, MARKS, Level, Verdict, figure_files
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -27,6 +27,8 @@ LENS_PAGES = {
 }
 #: Colour of a level's mark; the mark and the word beside it say the same.
 BADGES: Mapping[Level, str] = {"problem": "red", "watch": "orange", "cannot tell": "gray", "fine": "green"}
+#: What the camera button of every figure saves.
+CAMERA = "camera"
 #: The tallest main figure that a window of 1440 by 900 shows together with the verdict and the step slider.
 MAIN_HEIGHT = 470
 
@@ -102,11 +104,19 @@ def _show(options: Mapping[str, str]) -> None:
         st.session_state[key] = value
 
 
-def chart(fig: go.Figure, key: str, alt: str, height: int | None = None, **options: Any) -> Any:
-    """A plotly figure in the app's theme. ``alt`` is its one-sentence text equivalent."""
+def chart(
+    fig: go.Figure, key: str, alt: str, height: int | None = None, file: str | None = None, **options: Any
+) -> Any:
+    """A plotly figure in the app's theme.
+
+    Args:
+        alt: Its one-sentence text equivalent.
+        file: Name, without ending, of the picture that the figure's camera button saves.
+    """
     if height is not None:
         fig.update_layout(height=height)
-    config = {"displaylogo": False, "toImageButtonOptions": {"scale": 2, "filename": key}}
+    picture = {"format": st.session_state.get(CAMERA, "png"), "scale": 2, "filename": file_name(file or key)}
+    config = {"displaylogo": False, "toImageButtonOptions": picture}
     return st.plotly_chart(fig, key=key, alt=alt.strip() or key, config=config, **options)
 
 
@@ -118,7 +128,7 @@ def picture(fig: go.Figure, key: str, alt: str) -> None:
 def tables(frames: Mapping[str, pd.DataFrame], name: str) -> None:
     """The numbers behind the figures, each with its downloads."""
     for title, frame in frames.items():
-        slug = re.sub(r"\W+", "-", f"{name}-{title}").strip("-").lower()
+        slug = file_name(f"{name}-{title}")
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{plain(title)}** :gray[{len(frame):,} rows]", width="stretch")
             _download("CSV", lambda frame=frame: frame.to_csv(index=False).encode(), f"{slug}.csv", "text/csv")
@@ -127,8 +137,25 @@ def tables(frames: Mapping[str, pd.DataFrame], name: str) -> None:
 
 
 def figure_download(fig: go.Figure, name: str) -> None:
-    """The figure as a file that opens offline in any browser."""
-    _download("Figure as HTML", lambda: fig.to_html(include_plotlyjs=True).encode(), f"{name}.html", "text/html")
+    """The figure as a file: HTML that opens offline, and pictures where there is something to draw them with."""
+    drawn = figure_files.can_draw()
+    with st.popover("Figure", icon=":material/download:", type="tertiary", key=f"figure {name}"):
+        for kind in figure_files.KINDS if drawn else ("html",):
+            _download(
+                kind.upper(),
+                lambda kind=kind: figure_files.content(fig, kind),
+                f"{file_name(name)}.{kind}",
+                figure_files.MIME[kind],
+            )
+        if not drawn:
+            kinds = ["png", "svg"]
+            st.segmented_control("Camera button saves", kinds, default="png", required=True, key=CAMERA)
+            st.caption("It is in the toolbar at the top right of every figure.")
+
+
+def file_name(text: str) -> str:
+    """Words as a file name."""
+    return re.sub(r"\W+", "-", text).strip("-").lower()
 
 
 def _download(label: str, make: Any, file: str, mime: str) -> None:

@@ -74,10 +74,12 @@ def curves(run: Run) -> None:
         shown = some_of("Show only", panels(tags), [], "panels") or first_panels(tags)
     stats = scalars(run, tuple(tags.loc[tags["group"].isin(shown), "tag"]), smoothing)
     said = f"Course of {main_tag(run, list(stats.tags['tag']))} and others over steps"
-    parts.chart(figure(stats, log=log, names=run.task_names), "curves", said)
+    fig = figure(stats, log=log, names=run.task_names)
+    parts.chart(fig, "curves", said, file=f"{run.name}-scalars")
     left_out = [group for group in panels(tags) if group not in shown]
-    if left_out:
-        st.caption(f"Not shown: {parts.plain(', '.join(left_out))}.")
+    with st.container(horizontal=True, vertical_alignment="top", wrap=False):
+        st.caption(f"Not shown: {parts.plain(', '.join(left_out))}." if left_out else "", width="stretch")
+        parts.figure_download(fig, f"{run.name}-scalars")
     if stats.reduced:
         st.caption(
             "Lines are means over buckets of steps; bands reach from the smallest to the largest value of a bucket."

@@ -113,3 +113,15 @@ def test_checkpoints_are_listed_opened_and_compared(tmp_path):
     ]
     (tmp_path / "empty").mkdir()
     assert "There is no checkpoint in" in _invoke("checkpoints", tmp_path / "empty").output
+
+
+def test_figures_are_written_and_mistakes_named(tmp_path):
+    from workbench.runs import sample_runs
+
+    run = sample_runs() / "digit-pairs" / "joint"
+    done = _invoke("export", run, "--figure", "conflict", "--figure", "scalars", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"conflict.html", "scalars.html"}
+    assert "Say what to write" in _invoke("export", run, "--out", tmp_path).output
+    assert "has no view 'x'" in _invoke("export", run, "--figure", "bias/x", "--out", tmp_path).output
+    assert "needs NAME=VALUE" in _invoke("export", run, "--figure", "bias", "--option", "x", "--out", tmp_path).output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import click
 
-from workbench.core import RunFormatError
+from workbench.cli.output import json_option, print_json
+from workbench.core import ConfigError, RunFormatError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 #: Names the folders to the app, as a JSON list. The app reads nothing outside them and the sample runs.
@@ -50,6 +52,18 @@ def server(
     return command, {FOLDERS_VARIABLE: json.dumps([str(folder.resolve()) for folder in folders])}
 
 
+def free_port(host: str, first: int = 8501) -> int:
+    """The first port from ``first`` on that nobody listens on."""
+    for port in range(first, 65536):
+        with socket.socket() as listener:
+            try:
+                listener.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise ConfigError(f"No port from {first} on is free on {host}.")
+
+
 @click.command("app")
 @click.argument("folders", type=click.Path(exists=True, path_type=Path), nargs=-1, metavar="[FOLDER]...")
 @click.option(
@@ -59,7 +73,8 @@ def server(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on; the default is this machine."
 )
 @click.option("--no-browser", is_flag=True, help="Serve without opening a browser window.")
-def command(folders: tuple[Path, ...], port: int | None, host: str, no_browser: bool) -> None:
+@json_option
+def command(folders: tuple[Path, ...], port: int | None, host: str, no_browser: bool, as_json: bool) -> None:
     """Open the runs in FOLDER in the browser (the sample runs when left out).
 
     \b
@@ -67,8 +82,13 @@ def command(folders: tuple[Path, ...], port: int | None, host: str, no_browser: 
     workbench app predictions.csv     one table or log file
 
     The app reads only the folders given here and the sample runs, sends nothing anywhere, and listens on this machine
-    alone unless --host says otherwise. Stop it with Ctrl+C.
+    alone unless --host says otherwise. Stop it with Ctrl+C. With --json, the address is the first thing printed.
     """
+    if as_json:
+        port = port or free_port(host)
+        shown = "localhost" if host == "127.0.0.1" else host
+        opened = [folder.resolve() for folder in folders]
+        print_json({"url": f"http://{shown}:{port}", "process": os.getpid(), "folders": opened})
     line, variables = server(folders, port, host, browser=not no_browser)
     environment = os.environ | variables
     if os.name == "posix":  # the server takes this process's place, and with it every signal sent to it

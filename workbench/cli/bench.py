@@ -4,48 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
+from workbench.cli.output import json_option, print_json
+from workbench.core.files import write_content_atomically
 
-def _gsnr(rounds: int) -> str:
+#: What a benchmark measured, and the same as a Markdown table.
+Measured = tuple[Any, str]
+
+
+def _gsnr(rounds: int) -> Measured:
     from workbench.diagnostics.benchmark import gsnr
 
-    return "## GSNR of every parameter\n\n" + gsnr.markdown(gsnr.run(rounds=rounds))
+    found = gsnr.run(rounds=rounds)
+    return found, gsnr.markdown(found)
 
 
-def _gramian(rounds: int) -> str:
+def _gramian(rounds: int) -> Measured:
     from workbench.diagnostics.benchmark import gramian_cases, gsnr
 
-    figures = gramian_cases.run(rounds=rounds)
-    return "## Gramians of task gradients\n\n" + gsnr.markdown(figures, error_of="Gramian")
+    found = gramian_cases.run(rounds=rounds)
+    return found, gsnr.markdown(found, error_of="Gramian")
 
 
-def _recording(rounds: int) -> str:
+def _recording(rounds: int) -> Measured:
     from workbench.diagnostics.benchmark import recording
 
-    return "## What recording costs a training\n\n" + recording.markdown(recording.run(rounds=rounds))
+    found = recording.run(rounds=rounds)
+    return found, recording.markdown(found)
 
 
-def _readers(rounds: int) -> str:
+def _readers(rounds: int) -> Measured:
     from workbench.runs import benchmark
 
-    return "## Scalar logs\n\n" + benchmark.markdown(benchmark.run(rounds=rounds))
+    found = benchmark.run(rounds=rounds)
+    return found, benchmark.markdown(found)
 
 
-def _groups(rounds: int) -> str:
+def _groups(rounds: int) -> Measured:
     from workbench.lenses.bias import benchmark
 
-    return "## Accuracy of all groups\n\n" + benchmark.markdown(benchmark.run(rounds=rounds))
+    found = benchmark.run(rounds=rounds)
+    return found, benchmark.markdown(found)
 
 
-#: What can be measured, by name.
-BENCHMARKS: dict[str, Callable[[int], str]] = {
-    "gsnr": _gsnr,
-    "gramian": _gramian,
-    "recording": _recording,
-    "readers": _readers,
-    "groups": _groups,
+#: What can be measured: name -> title of its table, and the function that measures.
+BENCHMARKS: dict[str, tuple[str, Callable[[int], Measured]]] = {
+    "gsnr": ("GSNR of every parameter", _gsnr),
+    "gramian": ("Gramians of task gradients", _gramian),
+    "recording": ("What recording costs a training", _recording),
+    "readers": ("Scalar logs", _readers),
+    "groups": ("Accuracy of all groups", _groups),
 }
 
 
@@ -53,7 +64,8 @@ BENCHMARKS: dict[str, Callable[[int], str]] = {
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
 @click.option("--rounds", type=click.IntRange(2), default=7, show_default=True, help="Repeats; the median is shown.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the tables to this file.")
-def command(names: tuple[str, ...], rounds: int, out: Path | None) -> None:
+@json_option
+def command(names: tuple[str, ...], rounds: int, out: Path | None, as_json: bool) -> None:
     """Measure what the diagnostics and readers cost on this machine, beside other tools where they are installed.
 
     \b
@@ -62,13 +74,16 @@ def command(names: tuple[str, ...], rounds: int, out: Path | None) -> None:
 
     Figures are ratios measured in turn within one run; every table says to what. They take minutes.
     """
-    tables = []
+    tables, figures = [], {}
     for name in names or BENCHMARKS:
         click.echo(f"Measuring {name}…", err=True)
-        tables.append(BENCHMARKS[name](rounds))
+        title, measure = BENCHMARKS[name]
+        figures[name], table = measure(rounds)
+        tables.append(f"## {title}\n\n{table}")
     text = "\n".join(tables)
-    if out is None:
-        click.echo(text, nl=False)
+    if out is not None:
+        write_content_atomically(out, text)
+    if as_json:
+        print_json(figures)
     else:
-        out.write_text(text, encoding="utf-8")
-        click.echo(out)
+        click.echo(text if out is None else out, nl=out is not None)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
+from workbench.cli.output import json_option, print_json, print_table
 from workbench.core import RunFormatError
 from workbench.runs.checkpoints import changes, find_checkpoints, open_checkpoint
 
@@ -16,7 +15,7 @@ from workbench.runs.checkpoints import changes, find_checkpoints, open_checkpoin
 @click.command("checkpoints")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.argument("other", type=click.Path(exists=True, path_type=Path), required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
+@json_option
 def command(path: Path, other: Path | None, as_json: bool) -> None:
     """Look into the checkpoint PATH, or say what changed from PATH to OTHER. Nothing in them is executed.
 
@@ -36,11 +35,6 @@ def command(path: Path, other: Path | None, as_json: bool) -> None:
     else:
         frame = open_checkpoint(path).frame()
     if as_json:
-        click.echo(frame.to_json(orient="records", indent=2))
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in frame.columns:
-        table.add_column(str(column), overflow="fold")
-    for row in frame.itertuples(index=False):
-        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
-    Console().print(table)
+        print_json(frame)
+    else:
+        print_table(frame)

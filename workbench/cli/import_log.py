@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from workbench.cli.output import json_option, print_json
 from workbench.core import ConfigError, Run, RunFormatError
 from workbench.runs import FORMATS, convert, format_of
 from workbench.runs.tables import table_format
@@ -21,7 +22,8 @@ from workbench.runs.tables import table_format
     help="TOML file that says what the columns of a table mean.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a run that is already there.")
-def command(source: Path, out: Path, mapping: Path | None, overwrite: bool) -> None:
+@json_option
+def command(source: Path, out: Path, mapping: Path | None, overwrite: bool, as_json: bool) -> None:
     """Write a run folder from SOURCE, a log of another program.
 
     \b
@@ -37,9 +39,11 @@ def command(source: Path, out: Path, mapping: Path | None, overwrite: bool) -> N
     if (out / "run.json").exists() and not overwrite:
         raise ConfigError(f"{out} already holds a run. Choose another folder, or pass --overwrite.")
     problems = convert(source, found, out)
-    click.echo(f"{out}: read from {found.name}")
-    for note in Run(out).info.notes:
-        if note not in map(str, problems):
-            click.echo(note)
+    notes = [note for note in Run(out).info.notes if note not in map(str, problems)]
+    if as_json:
+        print_json({"run": out, "format": found.name, "notes": notes, "problems": problems})
+        return
+    for line in (f"{out}: read from {found.name}", *notes):
+        click.echo(line)
     for problem in problems:
         click.echo(f"Skipped: {problem}", err=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
+from workbench.cli.output import json_option, print_json
 from workbench.core import Run
 from workbench.lenses import LENSES, Verdict, lens, read, verdicts
 from workbench.runs import open_run
@@ -17,7 +17,7 @@ from workbench.runs import open_run
 @click.command("show")
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
 @click.option("--lens", "slug", type=click.Choice([item.slug for item in LENSES]), help="All verdicts of one lens.")
-@click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
+@json_option
 def command(run: Path, slug: str | None, as_json: bool) -> None:
     """Say in words what the lenses see in RUN, worst first, e.g. workbench show runs/mine --lens conflict"""
     opened = open_run(run)
@@ -26,7 +26,7 @@ def command(run: Path, slug: str | None, as_json: bool) -> None:
     else:
         found = list(verdicts(opened).items())
     if as_json:
-        click.echo(json.dumps(_as_json(opened, found), indent=2))
+        print_json(_as_json(opened, found))
         return
     click.echo(f"{opened.name}: {opened.info.question}" if opened.info.question else opened.name)
     click.echo(_facts(opened))

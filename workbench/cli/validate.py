@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from workbench.cli.output import json_option, print_json
 from workbench.core import Run, RunFormatError, validate
 from workbench.runs import open_runs
 
@@ -22,7 +22,7 @@ def _problems(run: Run) -> list[str]:
 
 @click.command("validate")
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
+@json_option
 def command(folder: Path, as_json: bool) -> None:
     """Check every file of the run or runs in FOLDER; exit code 1 when something is wrong."""
     runs = open_runs(folder)
@@ -31,7 +31,7 @@ def command(folder: Path, as_json: bool) -> None:
     found = {key: _problems(run) for key, run in runs.items()}
     found |= {str(problem.path): [problem.reason] for problem in runs.problems}
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
     else:
         for key, problems in found.items():
             click.echo(f"{key}: sound" if not problems else f"{key}: {len(problems)} problem(s)")

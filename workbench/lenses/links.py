@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from workbench.core import MissingTable, Run, WorkbenchError
@@ -41,17 +41,17 @@ def figure_of(reading: Reading, verdict: Verdict) -> go.Figure:
     wanted = str(verdict.options.get("view", ""))
     view = next((view for view in reading.lens.views if view.slug == wanted), reading.lens.views[0])
     try:
-        return view.figure(reading.stats, **_taken(view, verdict))
+        return view.figure(reading.stats, **taken(view, verdict.options))
     except WorkbenchError:  # an option of another step or task than the statistics hold
         return view.figure(reading.stats)
 
 
-def _taken(view: View, verdict: Verdict) -> dict[str, Any]:
-    """Options of a verdict are text, as in an address; numbers are made of those that the view takes as numbers."""
+def taken(view: View, options: Mapping[str, str]) -> dict[str, Any]:
+    """Those options that a view takes. They are text, as in an address; numbers are made where it takes numbers."""
     parameters = inspect.signature(view.figure).parameters
-    taken: dict[str, Any] = {}
-    for name, text in verdict.options.items():
+    found: dict[str, Any] = {}
+    for name, text in options.items():
         if name in parameters:
             number = "int" in str(parameters[name].annotation) and str(text).lstrip("-").isdigit()
-            taken[name] = int(text) if number else text
-    return taken
+            found[name] = int(text) if number else text
+    return found

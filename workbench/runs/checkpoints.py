@@ -101,7 +101,7 @@ def changes(before: Checkpoint, after: Checkpoint) -> pd.DataFrame:
             first, second = _flat(before.load(name)), _flat(after.load(name))
             size, other = float(np.linalg.norm(first)), float(np.linalg.norm(second))
             relative = float(np.linalg.norm(second - first)) / size if size > 0 else np.nan
-            cosine = float(first @ second) / (size * other) if size > 0 and other > 0 else np.nan
+            cosine = float(np.clip(first @ second / (size * other), -1, 1)) if size > 0 and other > 0 else np.nan
             status = "same" if np.array_equal(first, second, equal_nan=True) else "changed"
         rows.append((name, status, int(np.prod(new or old or ())), relative, cosine))
     return pd.DataFrame(rows, columns=["tensor", "status", "parameters", "relative_change", "cosine"])
