@@ -15,6 +15,7 @@ from workbench.core.gramian import (
     Gramian,
     cosine_matrix,
     cosines,
+    doubled,
     leave_one_out,
     magnitude_similarity,
     student95,
@@ -91,6 +92,31 @@ def test_intervals_cover_the_truth(n_batches, noise, shared):
     assert 0.93 <= covered[said].mean() <= 0.99
     # The cosine of mean gradients would be pulled towards the shared noise, the estimate is not.
     assert estimate.value[said, 0, 1].mean() == pytest.approx(-0.2, abs=0.015)
+
+
+def test_over_a_thousand_planted_cases_intervals_cover_95_percent():
+    # Each case has its own cosine, noise, share of common noise, size and number of mini-batches.
+    rng = np.random.default_rng(20)
+    hits = []
+    for _ in range(1000):
+        truth = rng.uniform(-0.9, 0.9)
+        size, n_batches = int(rng.choice([40, 100, 400])), int(rng.choice([4, 6, 8, 12, 16]))
+        g = draw(rng, 1, n_batches, truth, rng.choice([0.2, 1.0, 3.0]), rng.uniform(0, 0.6), size)
+        found = estimated(g)
+        if not np.isnan(found.value[0, 0, 1]):
+            hits.append(found.low[0, 0, 1] <= truth <= found.high[0, 0, 1])
+    assert len(hits) > 900
+    assert 0.93 <= np.mean(hits) <= 0.97
+
+
+def test_doubled_estimates_what_the_jackknife_counts_twice():
+    # h_kl = b_kl alone, variance 1: the jackknife expects 4 / (K (K - 2)), the truth is 2 / (K (K - 1)).
+    rng, n = np.random.default_rng(0), 8
+    b = np.triu(rng.standard_normal((4000, n, n)), 1)
+    excess = doubled(b + np.swapaxes(b, -1, -2))
+    assert excess.mean() == pytest.approx(4 / (n * (n - 2)) - 2 / (n * (n - 1)), rel=0.02)
+    additive = rng.standard_normal((5, n))
+    np.testing.assert_allclose(doubled(additive[:, :, None] + additive[:, None, :]), 0, atol=1e-12)
 
 
 @pytest.mark.parametrize("n_batches", [3, 4])

@@ -223,7 +223,7 @@ def rank_correlation(a: Float[np.ndarray, " P"], b: Float[np.ndarray, " P"]) -> 
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
     ranks = [np.argsort(np.argsort(values, kind="stable"), kind="stable") for values in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(np.stack(ranks))[0, 1])
 
 
 def _by_filter(values: np.ndarray) -> list[float]:

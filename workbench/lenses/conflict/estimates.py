@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int8
 
-from workbench.core.gramian import cosine_matrix, cosines, leave_one_out, unbiased
+from workbench.core.gramian import cosine_matrix, cosines, doubled, kept_share, leave_one_out, unbiased
 
 #: States of an estimated cosine, in the order of every legend.
 CONFLICT, UNDETERMINED, ALIGNED, BELOW_NOISE, MISSING = range(5)
@@ -54,7 +54,8 @@ class Moments:
     """What pooling needs of every step, over S steps, M modules and P pairs (or T tasks).
 
     ``a``, ``d``: A and D above; NaN where not recorded. ``var_aa``, ``cov_ai``, ``cov_aj``, ``cov_ij``, ``var_dd``:
-    their jackknife (co)variances within the step; NaN when fewer than three mini-batches were recorded.
+    their jackknife (co)variances within the step, corrected alike for what the jackknife counts twice in A; NaN when
+    fewer than three mini-batches were recorded.
     """
 
     a: Float[np.ndarray, "S M P"]
@@ -138,10 +139,14 @@ def at_steps(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"
     left = leave_one_out(dot)  # [K, S, M, T, T]
     left = left - left.mean(axis=0)
     da, dd = left[..., i, j] / pair_scale, np.einsum("ksmii->ksmi", left) / scale**2
-    factor = (dot.shape[-1] - 1) / dot.shape[-1]
+    n = dot.shape[-1]
+    factor = (n - 1) / n
     di, dj = dd[..., i], dd[..., j]
-    var_aa, cov_ai, cov_aj, cov_ij = (factor * (x * y).sum(axis=0) for x, y in ((da, da), (da, di), (da, dj), (di, dj)))
-    return cosine, Moments(a, d, var_aa, cov_ai, cov_aj, cov_ij, factor * (dd**2).sum(axis=0))
+    kernel = np.moveaxis(dot, -3, -2)[..., i, j, :, :] / pair_scale[..., None, None]
+    variance = factor * (da**2).sum(axis=0)
+    kept = kept_share(variance, doubled(kernel), n)
+    cov_ai, cov_aj, cov_ij = (factor * kept * (x * y).sum(axis=0) for x, y in ((da, di), (da, dj), (di, dj)))
+    return cosine, Moments(a, d, kept * variance, cov_ai, cov_aj, cov_ij, factor * (dd**2).sum(axis=0))
 
 
 def plug_in_cosine(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"]) -> Float[np.ndarray, "S M P"]:
