@@ -9,6 +9,7 @@ The file defines module-level names; the first five are needed.
     def losses(model, batch): ...                  # -> {task: losses [B] (best) or one scalar}, graph attached
 
     def optimizer(model): ...                      # -> torch optimizer of the planned training; else Adam, lr 1e-3
+    def validation(seed): ...                      # -> iterator of batches that are not trained on
     def domains(batch): ...                        # -> the domain's name of each of the batch's samples
     def embed(model, batch): ...                   # -> [B, D], or {domain: [B, D]}; else the shared module's output
     def features(batch): ...                       # -> [B, D] of a frozen network; else the raw inputs
@@ -19,7 +20,11 @@ The file defines module-level names; the first five are needed.
 A batch is anything that ``losses`` understands. When the tasks have their own datasets, ``batches`` yields mappings
 task -> that task's batch; ``losses`` then gets the entries of the tasks whose losses are wanted, often one, and returns
 those. Losses of every sample ([B], ``reduction="none"``) are best: with scalars a mini-batch is one step's whole batch.
-A task may have fewer samples than others: leave out those without a label.
+A task may have fewer samples than others: leave out those without a label. The training is taken to minimise the sum
+over tasks of the mean losses, so weights belong into ``losses``.
+
+Without ``validation`` some batches of the first pass are held out, which are unseen as long as a pass that ends meets
+every sample once.
 
 In a notebook the same is ``Problem(tasks=..., build_model=..., shared=..., batches=..., losses=...)``.
 """
@@ -30,6 +35,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +46,10 @@ from workbench.core import ConfigError, WorkbenchError
 from workbench.diagnostics.untouched import device_of, on_device, random_state_kept
 
 REQUIRED = ("tasks", "build_model", "shared", "batches", "losses")
-OPTIONAL = ("optimizer", "domains", "embed", "features", "attributes", "evaluate")
+OPTIONAL = ("optimizer", "validation", "domains", "embed", "features", "attributes", "evaluate")
 #: Step size of the default optimizer, Adam, when the problem gives none.
 DEFAULT_LR = 1e-3
+_END = object()
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class Problem:
     batches: Callable[[int], Iterator[Any]]
     losses: Callable[[nn.Module, Any], Mapping[str, Tensor]]
     optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None
+    validation: Callable[[int], Iterator[Any]] | None = None
     domains: Callable[[Any], Sequence[str]] | None = None
     embed: Callable[[nn.Module, Any], Tensor | Mapping[str, Tensor]] | None = None
     features: Callable[[Any], Tensor] | None = None
@@ -124,31 +132,36 @@ class Problem:
             )
         return parts
 
-    def stream(self, seed: int) -> Iterator[Any]:
-        """Batches without end: ``batches`` is called again, with the next seed, whenever its iterator ends.
+    def one_pass(self, seed: int, function: str = "batches") -> Iterator[Any]:
+        """The batches of one call of ``batches`` (or ``validation``); ends when the user's iterator does.
 
-        torch's generators are seeded for each pass; they are not put back in between, so wrap the use in
-        ``random_state_kept`` where that matters.
+        torch's generator is seeded first and not put back: wrap the use in ``random_state_kept`` where that matters.
+
+        Raises:
+            ConfigError: it raised, or yielded nothing.
         """
-        while True:
-            n = 0
-            with self.calling("batches"):
-                torch.manual_seed(seed)
-                passed = iter(self.batches(seed))
-            while True:
-                with self.calling("batches"):
-                    try:
-                        batch = next(passed)
-                    except StopIteration:
-                        break
-                n += 1
-                yield batch
-            if n == 0:
+        with self.calling(function):
+            torch.manual_seed(seed)
+            batches = iter(getattr(self, function)(seed))
+        for n in count():
+            with self.calling(function):
+                try:
+                    batch = next(batches)
+                except StopIteration:
+                    batch = _END
+            if batch is _END and n == 0:
                 raise ConfigError(
-                    f"{self.where}: batches({seed}) yielded nothing. It must be a generator (use yield) or return an "
-                    "iterable of batches, each time it is called."
+                    f"{self.where}: {function}({seed}) yielded nothing. It must be a generator (use yield) or return "
+                    "an iterable of batches, each time it is called."
                 )
-            seed += 1
+            if batch is _END:
+                return
+            yield batch
+
+    def stream(self, seed: int) -> Iterator[Any]:
+        """Training batches without end: ``batches`` is called again, with the next seed, whenever its iterator ends."""
+        for offset in count():
+            yield from self.one_pass(seed + offset)
 
     def by_task(self, batch: Any) -> bool:
         """Whether a batch is a mapping task -> that task's own batch."""
