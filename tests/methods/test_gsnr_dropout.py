@@ -67,12 +67,20 @@ class Digits:
             for place, domain in enumerate(DOMAINS)
         }
 
+    @property
+    def now(self):
+        return self.losses(dict(self.net.named_parameters()), DOMAINS)
+
     def losses(self, parameters, domains):
         return {
             domain: cross_entropy(functional_call(self.net, parameters, (x,)), y, reduction="none")
             for domain, (x, y) in self.batch.items()
             if domain in domains
         }
+
+
+def step(method, data):
+    return method.backward(data.now, data.losses)
 
 
 def trained(config, steps=6, momentum=0.9, seed=0):
@@ -83,7 +91,7 @@ def trained(config, steps=6, momentum=0.9, seed=0):
     for _ in range(steps):
         data.next()
         optimizer.zero_grad()
-        method.backward(data.losses, DOMAINS)
+        step(method, data)
         optimizer.step()
     return [parameter.detach().clone() for parameter in net.parameters()], method
 
@@ -208,7 +216,7 @@ def test_gradients_by_domain_and_by_sample_are_those_of_a_plain_loop():
     net = small_net(dtype=torch.float64)
     data = Digits(net, dtype=torch.float64, n=4)
     weights = {name: dict(net.named_parameters())[name] for name in masked_names(net)}
-    losses = data.losses(dict(net.named_parameters()), DOMAINS)
+    losses = data.now
     by_domain, by_sample = domain_gradients(losses, weights), sample_gradients(losses, weights)
     row = 0
     for place, (x, y) in enumerate(data.batch.values()):
@@ -228,7 +236,7 @@ def test_gradients_by_domain_and_by_sample_are_those_of_a_plain_loop():
 def test_gsnr_between_samples_is_what_the_diagnostics_measure():
     net = small_net(dtype=torch.float64)
     data = Digits(net, dtype=torch.float64)
-    rows = sample_gradients(data.losses(dict(net.named_parameters()), DOMAINS), {"0.weight": net[0].weight})
+    rows = sample_gradients(data.now, {"0.weight": net[0].weight})
     loss = lambda x, y: cross_entropy(net(x), y, reduction="none")  # noqa: E731
     moments = gsnr.measure(net, loss, list(data.batch.values()))
     exact = torch.tensor(moments.gsnr("0.weight", corrected=False))
@@ -266,7 +274,7 @@ def test_masked_weights_neither_act_nor_learn_in_a_plain_step(config):
     net = small_net()
     data, method = Digits(net), GsnrDropout(net, config)
     before = {name: value.detach().clone() for name, value in net.named_parameters()}
-    method.backward(data.losses, DOMAINS)
+    step(method, data)
     for name, mask in method.masks.items():
         assert int((~mask).sum()) == math.floor(0.2 * mask.numel())
         assert method.weights[name].grad[~mask].eq(0).all()
@@ -287,7 +295,7 @@ def test_at_the_gradient_site_masked_weights_stay_unless_momentum_moves_them(mom
         data.next()
         before = {name: value.detach().clone() for name, value in method.weights.items()}
         optimizer.zero_grad()
-        method.backward(data.losses, DOMAINS)
+        step(method, data)
         optimizer.step()
         unmoved += [
             torch.equal(before[name][~mask], method.weights[name].detach()[~mask])
@@ -299,8 +307,8 @@ def test_at_the_gradient_site_masked_weights_stay_unless_momentum_moves_them(mom
 def test_the_gradient_site_is_the_plain_gradient_times_the_mask():
     net = small_net()
     data, method = Digits(net), GsnrDropout(net, Config(ratio=0.2, site="gradient"))
-    plain = torch.autograd.grad(total(data.losses(dict(net.named_parameters()), DOMAINS)), list(net.parameters()))
-    method.backward(data.losses, DOMAINS)
+    plain = torch.autograd.grad(total(data.now), list(net.parameters()))
+    step(method, data)
     for (name, parameter), slope in zip(net.named_parameters(), plain, strict=True):
         assert torch.equal(parameter.grad, slope * method.masks.get(name, torch.tensor(1.0)))
 
@@ -308,8 +316,8 @@ def test_the_gradient_site_is_the_plain_gradient_times_the_mask():
 def test_the_mask_takes_the_weights_on_which_the_domains_agree():
     net = small_net()
     data, method = Digits(net), GsnrDropout(net, Config(ratio=0.25))
-    rows = domain_gradients(data.losses(dict(net.named_parameters()), DOMAINS), method.weights)
-    method.backward(data.losses, DOMAINS)
+    rows = domain_gradients(data.now, method.weights)
+    step(method, data)
     for name, row in rows.items():
         mean, spread = row.mean(dim=0), row.std(dim=0, unbiased=False)
         agreement = (mean / spread).abs()
@@ -321,7 +329,7 @@ def test_the_lowest_are_the_other_end():
     for drop in ("highest", "lowest"):
         net = small_net()
         method = GsnrDropout(net, Config(ratio=0.5, drop=drop))
-        method.backward(Digits(net).losses, DOMAINS)
+        step(method, Digits(net))
         taken[drop] = {name: ~mask for name, mask in method.masks.items()}
     for name, high in taken["highest"].items():
         assert not (high & taken["lowest"][name]).any()
@@ -341,7 +349,7 @@ def test_ranked_over_the_whole_net_the_number_is_that_of_all_weights():
 def test_rescaling_divides_what_is_kept():
     net = small_net()
     data, method = Digits(net), GsnrDropout(net, Config(ratio=0.25, rescale=True))
-    method.backward(data.losses, DOMAINS)
+    step(method, data)
     scaled = {
         name: (value.detach() * method.masks[name] / 0.75 if name in method.masks else value.detach()).requires_grad_()
         for name, value in net.named_parameters()
@@ -356,7 +364,7 @@ def test_random_masks_come_from_a_seed_of_their_own():
     torch.random.set_rng_state(state)
     first, again, other = (GsnrDropout(net, Config(score="random", ratio=0.3), seed=seed) for seed in (1, 1, 2))
     for method in (first, again, other):
-        method.backward(Digits(net).losses, DOMAINS)
+        step(method, Digits(net))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert overlap(first.masks, again.masks) == 1
     assert overlap(first.masks, other.masks) < 1
@@ -408,10 +416,13 @@ def test_a_learned_ratio_moves_within_its_limits_and_masks_accordingly():
         assert int((~mask).sum()) == math.floor(ratios[name] * mask.numel() + 1e-9)
 
 
-def test_a_learned_ratio_needs_all_domains_but_one():
+@pytest.mark.parametrize("score", ["domains", "samples"])
+def test_a_learned_ratio_needs_a_domain_to_hold_back(score):
     net = small_net()
-    with pytest.raises(ConfigError, match="at least 2 domains; got 1"):
-        GsnrDropout(net, Config(learned=True)).backward(Digits(net).losses, DOMAINS[:1])
+    data = Digits(net)
+    losses = data.losses(dict(net.named_parameters()), DOMAINS[:1])
+    with pytest.raises(ConfigError, match="at least 2.*; got 1"):
+        GsnrDropout(net, Config(learned=True, score=score)).backward(losses, data.losses)
 
 
 @pytest.mark.parametrize(
@@ -435,14 +446,8 @@ def test_settings_that_cannot_work_are_refused(wrong, text):
 
 def test_as_a_rule_it_fills_the_gradients_from_losses_that_are_there():
     nets = small_net(), small_net()
-    rule = gradient_rule(nets[0])
-    method = GsnrDropout(nets[1], Config(site="gradient"))
-    for net, act in zip(nets, (rule, None), strict=True):
-        data = Digits(net)
-        if act is None:
-            method.backward(data.losses, DOMAINS)
-        else:
-            act(data.losses(dict(net.named_parameters()), DOMAINS))
+    gradient_rule(nets[0])(Digits(nets[0]).now)
+    step(GsnrDropout(nets[1], Config(site="gradient")), Digits(nets[1]))
     for a, b in zip(*(net.parameters() for net in nets), strict=True):
         assert torch.equal(a.grad, b.grad)
         assert a.grad.ne(0).any()
@@ -455,9 +460,8 @@ def test_a_rule_for_one_domain_says_what_is_missing():
         gradient_rule(net)(losses)
 
 
-def test_given_losses_cannot_be_masked_at_the_weights():
+@pytest.mark.parametrize("config", [Config(), replace(Config(site="gradient"), learned=True)])
+def test_losses_alone_cannot_mask_weights_or_learn_a_ratio(config):
     net = small_net()
-    losses = Digits(net).losses(dict(net.named_parameters()), DOMAINS)
-    for config in (Config(), replace(Config(site="gradient"), learned=True)):
-        with pytest.raises(ConfigError, match="site='gradient' and a fixed ratio"):
-            GsnrDropout(net, config).gradients(losses)
+    with pytest.raises(ConfigError, match=r"need losses_of=.*site='gradient' with a fixed ratio"):
+        GsnrDropout(net, config).backward(Digits(net).now)

@@ -283,37 +283,45 @@ class GsnrDropout:
         started = self.config.until is None or self.step < self.config.until
         return started and (self.config.learned or self.config.ratio > 0)
 
-    def backward(self, losses_of: LossesOf, domains: Sequence[str]) -> dict[str, float]:
+    def backward(self, losses: Tensors, losses_of: LossesOf | None = None) -> dict[str, float]:
         """Add this step's gradient to every ``.grad``, like ``total(losses).backward()``; the optimizer steps then.
 
         Momentum and weight decay of that optimizer may still move a masked weight.
 
+        Args:
+            losses: Domain -> loss of every sample [B], of the net as it is.
+            losses_of: Computes them with other parameters; a fixed ratio at the site "gradient" does without.
+
         Returns:
             What to log: ``overlap`` with the weights left out one step before (NaN if none were), ``ratio/<tensor>``.
-        """
-        if not self.active:
-            return self._finish({}, losses_of(self.parameters, domains))
-        masks_weights = self.config.site == "weight"
-        blind = masks_weights and self.config.score == "random"
-        losses = {} if blind else losses_of(self.parameters, domains)
-        self.scores = self._scores(losses)
-        if self.config.learned:
-            self._learn(losses_of, domains)
-        masks = self._chosen()
-        if masks_weights:
-            losses = losses_of(self._masked(masks), domains)
-        return self._finish(masks, losses)
 
-    def gradients(self, losses: Tensors) -> dict[str, float]:
-        """:meth:`backward` from losses that are there already: a fixed ratio at the site "gradient"."""
-        if self.config.site != "gradient" or self.config.learned:
+        Raises:
+            ConfigError: ``losses_of`` is needed, or there are too few domains or samples for a variance.
+        """
+        masks: dict[str, Tensor] = {}
+        if self.active:
+            self.scores = self._scores(losses)
+            if self.config.learned:
+                self._learn(losses, self._needed(losses_of))
+            masks = self._chosen()
+            if self.config.site == "weight":
+                losses = self._needed(losses_of)(self._masked(masks), tuple(losses))
+        total(losses).backward()
+        if self.config.site == "gradient":
+            self._clear(masks)
+        overlapping = overlap(self.masks, masks) if self.masks and masks else math.nan
+        self.masks = masks
+        self.step += 1
+        ratios = {f"ratio/{name}": ratio if masks else 0.0 for name, ratio in self.ratios.items()}
+        return {"overlap": overlapping} | ratios
+
+    def _needed(self, losses_of: LossesOf | None) -> LossesOf:
+        if losses_of is None:
             raise ConfigError(
-                "Losses that are there already can only be masked with site='gradient' and a fixed ratio."
+                "Masked weights and a learned ratio need losses_of=, which computes the losses with other parameters. "
+                "Losses alone are enough for site='gradient' with a fixed ratio."
             )
-        if not self.active:
-            return self._finish({}, losses)
-        self.scores = self._scores(losses)
-        return self._finish(self._chosen(), losses)
+        return losses_of
 
     def _scores(self, losses: Tensors) -> dict[str, Tensor]:
         score = self.config.score
@@ -331,12 +339,14 @@ class GsnrDropout:
             found = {name: rule(row) for name, row in rows.items()}
         return found if self.config.drop == "highest" else {name: -value for name, value in found.items()}
 
-    def _learn(self, losses_of: LossesOf, domains: Sequence[str]) -> None:
+    def _learn(self, losses: Tensors, losses_of: LossesOf) -> None:
         """One step of φ; the domain held back is drawn at random."""
-        place = int(torch.randint(len(domains), (), generator=self._draws))
-        train = [domain for i, domain in enumerate(domains) if i != place]
+        domains = list(losses)
+        if len(domains) < 2:
+            raise ConfigError(f"A learned ratio holds one domain back and needs at least 2; got {len(domains)}.")
+        held_back = domains.pop(int(torch.randint(len(domains), (), generator=self._draws)))
         ranked = {name: ranks(score) for name, score in self.scores.items()}
-        slopes = ratio_gradients(losses_of, self.parameters, ranked, self.logits, train, domains[place], self.config)
+        slopes = ratio_gradients(losses_of, self.parameters, ranked, self.logits, domains, held_back, self.config)
         self.logits = {name: logit - self.config.outer_lr * slopes[name] for name, logit in self.logits.items()}
 
     def _chosen(self) -> dict[str, Tensor]:
@@ -353,17 +363,11 @@ class GsnrDropout:
             name: value * masks[name] * scale if name in masks else value for name, value in self.parameters.items()
         }
 
-    def _finish(self, masks: dict[str, Tensor], losses: Tensors) -> dict[str, float]:
-        total(losses).backward()
-        if masks and self.config.site == "gradient":
-            for name, mask in masks.items():
-                gradient = self.weights[name].grad
-                if gradient is not None:
-                    gradient.mul_(mask)
-        found = {"overlap": overlap(self.masks, masks)} if self.masks and masks else {"overlap": math.nan}
-        self.masks = masks
-        self.step += 1
-        return found | {f"ratio/{name}": ratio if masks else 0.0 for name, ratio in self.ratios.items()}
+    def _clear(self, masks: Tensors) -> None:
+        for name, mask in masks.items():
+            gradient = self.weights[name].grad
+            if gradient is not None:
+                gradient.mul_(mask)
 
 
 def gradient_rule(net: nn.Module, seed: int = 0) -> Callable[[Tensors], None]:
@@ -374,6 +378,6 @@ def gradient_rule(net: nn.Module, seed: int = 0) -> Callable[[Tensors], None]:
     method = GsnrDropout(net, Config(site="gradient"), seed)
 
     def rule(losses: Tensors) -> None:
-        method.gradients(losses)
+        method.backward(losses)
 
     return rule
