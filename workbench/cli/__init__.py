@@ -13,6 +13,7 @@ COMMANDS = {
     "app": "workbench.cli.app",
     "bench": "workbench.cli.bench",
     "checkpoints": "workbench.cli.checkpoints",
+    "claims": "workbench.cli.claims",
     "export": "workbench.cli.export",
     "import": "workbench.cli.import_log",
     "list": "workbench.cli.list_runs",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from workbench.cli.long_work import progress_bar, stop_on_interrupt
 from workbench.cli.output import json_option, print_json
 from workbench.demos import RECIPES, Recipe, find_recipe
 from workbench.demos import train as train_recipe
@@ -23,6 +20,7 @@ from workbench.demos import train as train_recipe
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads for torch.")
 @click.option("--overwrite", is_flag=True, help="Replace runs that are already there.")
 @click.option("--lean", is_flag=True, help="Record scalars and results only, as for the claims board.")
+@click.option("--short", is_flag=True, help="Take a tenth of the steps: a check that it trains, not a result.")
 @click.option("--gradients", default="", metavar="RULE", help="Combine the losses by an aggregator or a method's rule.")
 @json_option
 def command(
@@ -33,6 +31,7 @@ def command(
     threads: int,
     overwrite: bool,
     lean: bool,
+    short: bool,
     gradients: str,
     as_json: bool,
 ) -> None:
@@ -57,7 +56,7 @@ def command(
     import torch
 
     torch.set_num_threads(threads)
-    with _stop_on_interrupt() as stopped, _progress() as bar:
+    with stop_on_interrupt() as stopped, progress_bar() as bar:
         task = bar.add_task(chosen.name, total=None)
         paths = train_recipe(
             chosen,
@@ -68,6 +67,7 @@ def command(
             only=only,
             overwrite=overwrite,
             lean=lean,
+            short=short,
             gradients=gradients,
         )
     if as_json:
@@ -90,26 +90,3 @@ def _describe(recipe: Recipe) -> None:
 def _described(recipe: Recipe) -> dict[str, object]:
     variants = {variant.name: variant.about for variant in recipe.variants}
     return {"recipe": recipe.name, "question": recipe.question, "variants": variants}
-
-
-def _progress() -> Progress:
-    from rich.console import Console
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))
-
-
-@contextmanager
-def _stop_on_interrupt() -> Iterator[list[int]]:
-    """A list that is empty until Ctrl+C is pressed; a second Ctrl+C interrupts at once."""
-    pressed: list[int] = []
-
-    def handle(number: int, frame: object) -> None:
-        pressed.append(number)
-        signal.signal(signal.SIGINT, previous)
-
-    previous = signal.signal(signal.SIGINT, handle)
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, previous)
