@@ -19,7 +19,7 @@ import parts
 from choice import SAMPLES, chosen_run, collection, current, folders, look_at, valid
 from readings import reading
 from workbench.core import MissingTable, Run, WorkbenchError
-from workbench.core.schema import TABLES
+from workbench.core.tables import TABLES
 from workbench.lenses import Lens, Reading, View, lens
 from workbench.lenses.board import state
 from workbench.lenses.links import first_verdict, lacking

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 import columns
+import logged
 import parts
 from choice import chosen_run
 from frame import heading
@@ -137,6 +138,7 @@ cards(run)
 st.subheader("Losses and accuracies", anchor=False)
 curves(run)
 shown = {"What was trained on what": lambda: trained(run), "Checkpoints": lambda: checkpoints(run)}
+shown |= logged.tabs(run)
 if table is not None:
     shown["Columns"] = lambda: columns.editor(table)
 for tab, draw in zip(

@@ -1,4 +1,4 @@
-"""Logs that are dropped into the Runs page or named by a path open; a guess is shown, confirmed and kept in the cache."""
+"""Logs dropped into the Runs page or named by a path open; a guess is shown, confirmed and kept in the cache."""
 
 from __future__ import annotations
 

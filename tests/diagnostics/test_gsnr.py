@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from workbench.core import RunWriter
 from workbench.core.errors import ConfigError
 from workbench.core.run import Run
-from workbench.core.schema import GSNR_LOG10_EDGES, TABLES
+from workbench.core.schema import GSNR_LOG10_EDGES
+from workbench.core.tables import TABLES
 from workbench.diagnostics import gsnr
 from workbench.diagnostics.per_sample.moments import histogram
 

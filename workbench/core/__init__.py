@@ -3,7 +3,8 @@
 from workbench.core.errors import ConfigError, MissingDependency, MissingTable, RunFormatError, WorkbenchError
 from workbench.core.gramian import Cosines, Gramian
 from workbench.core.run import Problem, Run
-from workbench.core.schema import TABLES, Attribute, Dataset, Domain, Module, RunInfo, Table, Task
+from workbench.core.schema import Attribute, Dataset, Domain, Module, RunInfo, Task
+from workbench.core.tables import TABLES, Table
 from workbench.core.validate import validate
 from workbench.core.writer import RunWriter
 

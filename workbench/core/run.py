@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from workbench.core.errors import MissingTable, RunFormatError
 from workbench.core.files import folder_name, unfolder_name
 from workbench.core.gramian import Gramian
-from workbench.core.schema import TABLES, RunInfo
+from workbench.core.schema import RunInfo
+from workbench.core.tables import TABLES
 
 #: A run that says "recording" and was not touched for so long is shown as stopped, not as live.
 STALE_SECONDS = 300.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from workbench.core.errors import RunFormatError, WorkbenchError
 from workbench.core.run import Problem, Run
-from workbench.core.schema import TABLES
+from workbench.core.tables import TABLES
 
 
 def validate(path: str | Path) -> list[Problem]:

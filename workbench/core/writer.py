@@ -28,17 +28,16 @@ from workbench.core.errors import ConfigError
 from workbench.core.files import folder_name, write_atomically, write_content_atomically
 from workbench.core.gramian import Gramian
 from workbench.core.schema import (
-    TABLES,
     Attribute,
     Dataset,
     Domain,
     Module,
     RunInfo,
-    Table,
     Task,
     entries,
     environment,
 )
+from workbench.core.tables import TABLES, Table
 
 logger = logging.getLogger(__name__)
 

@@ -1,8 +1,9 @@
-"""The pictures of chosen samples, as they were recorded."""
+"""The pictures of chosen samples as they were recorded, and pictures that a training logged."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 
 import pandas as pd
 
@@ -10,6 +11,8 @@ from workbench.core import Run
 
 #: Pictures a gallery shows at most.
 LIMIT = 36
+# Pixels of the longer side of a logged picture.
+_LARGEST = 4096
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -37,3 +40,27 @@ def thumbnails(
 
 def _is_png(item: object) -> bool:
     return isinstance(item, (bytes, bytearray)) and bytes(item[: len(_PNG)]) == _PNG
+
+
+def image_tags(run: Run) -> dict[str, list[int]]:
+    """Tag -> steps at which pictures were logged under it."""
+    found = run.query("SELECT tag, step FROM images GROUP BY ALL ORDER BY tag, step")
+    return {str(tag): steps["step"].tolist() for tag, steps in found.groupby("tag", sort=False)}
+
+
+def logged_images(run: Run, tag: str, step: int) -> list[bytes]:
+    """The pictures of one tag at one step that can be shown: sound PNG, JPEG or GIF files of a sane size."""
+    found = run.query("SELECT image FROM images WHERE tag = ? AND step = ? ORDER BY place", [tag, step])
+    return [bytes(item) for item in found["image"] if _can_be_shown(bytes(item))]
+
+
+def _can_be_shown(content: bytes) -> bool:
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(content), formats=("PNG", "JPEG", "GIF")) as image:
+            sane = max(image.size) <= _LARGEST
+            image.verify()
+    except Exception:  # Pillow raises many kinds on damaged bytes; each means that it cannot be shown
+        return False
+    return sane

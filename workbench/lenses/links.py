@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from workbench.core import MissingTable, Run, WorkbenchError
-from workbench.core.schema import TABLES
+from workbench.core.tables import TABLES
 from workbench.lenses.base import Lens, Reading, Verdict, View
 
 if TYPE_CHECKING:

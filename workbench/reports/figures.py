@@ -1,5 +1,5 @@
 """Any figure of a run by its name: ``conflict`` (the main figure of a lens), ``conflict/ladder`` (another view of it),
-or ``scalars`` (losses and accuracies over steps)."""
+``scalars`` (losses and accuracies over steps) or ``histograms`` (those of one tag; option ``tag``)."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from workbench.core import ConfigError, MissingTable, Run, WorkbenchError
-from workbench.lenses import LENSES, lens, read, scalars
+from workbench.lenses import LENSES, histograms, lens, read, scalars
 from workbench.lenses.links import taken
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-SCALARS = "scalars"
+SCALARS, HISTOGRAMS = "scalars", "histograms"
 
 
 def names() -> list[str]:
     """Every name that :func:`draw` knows."""
     views = [f"{item.slug}/{view.slug}" if i else item.slug for item in LENSES for i, view in enumerate(item.views)]
-    return [*views, SCALARS]
+    return [*views, SCALARS, HISTOGRAMS]
 
 
 def draw(run: Run, name: str, options: Mapping[str, str] | None = None) -> go.Figure:
@@ -38,6 +38,8 @@ def draw(run: Run, name: str, options: Mapping[str, str] | None = None) -> go.Fi
         shown = scalars.first_panels(stats.tags)
         tags = tuple(stats.tags.loc[stats.tags["group"].isin(shown), "tag"])
         return scalars.figure(scalars.statistics(run, tags), names=run.task_names)
+    if name == HISTOGRAMS:
+        return histograms.figure(histograms.statistics(run, (options or {}).get("tag")))
     slug, _, wanted = name.partition("/")
     chosen = lens(slug)
     view = next((view for view in chosen.views if view.slug == wanted), None if wanted else chosen.views[0])

@@ -1,12 +1,10 @@
-"""TensorBoard event files: scalars, hyper-parameters and text; several files make one run.
+"""TensorBoard event files: scalars, histograms, pictures, text and hyper-parameters; several files make one run.
 
-Histograms, images and other plugins' tensors are counted and named, not drawn: they answer none of the lenses'
-questions.
+What other plugins wrote is counted and named in the run's notes.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,9 @@ from workbench.runs import tfevents
 from workbench.runs.format import Format
 from workbench.runs.hyperparameters import read_yaml
 from workbench.runs.protobuf import Fields, fields
+from workbench.runs.summaries import Summaries
 
 MARK = ".tfevents."
-#: Field of a summary value that is not a scalar -> what it is.
-_PLAIN_KINDS = {4: "image", 5: "histogram", 6: "audio"}
 
 
 def recognises(path: Path) -> bool:
@@ -44,44 +41,33 @@ def sources(path: Path) -> list[Path]:
 def read(path: Path, writer: RunWriter) -> list[Problem]:
     problems: list[Problem] = []
     config: dict[str, Any] = {}
-    notes: list[str] = []
+    summaries = Summaries(writer)
     for file in event_files(path):
-        events = tfevents.parse(file.read_bytes())
-        problems += [Problem(file, reason) for reason in events.problems]
-        points = events.scalars
-        columns = {"step": points.step, "tag": points.tag, "value": points.value, "wall_time": points.wall_time}
-        writer.write("scalars", columns)
-        others: Counter[str] = Counter()
-        for value in events.values:
-            kind = _take(value, config, notes)
-            if kind:
-                others[kind] += 1
-        notes += [f"{file.name}: {n} {kind} summaries are not shown." for kind, n in sorted(others.items())]
+        with file.open("rb") as stream:
+            for events in tfevents.pieces(stream):
+                problems += [Problem(file, reason) for reason in events.problems]
+                points = events.scalars
+                writer.write("scalars", {name: getattr(points, name) for name in tfevents.COLUMNS})
+                summaries.take([value for value in events.values if not _take_hyperparameters(value, config)])
+                writer.flush()
     hparams = (path if path.is_dir() else path.parent) / "hparams.yaml"
     if hparams.is_file():
         found, more = read_yaml(hparams)
         config = found | config
         problems += more
-    writer.update(config=config, notes=tuple(notes))
+    writer.update(config=config, notes=tuple(summaries.finish()))
     return problems
 
 
-def _take(value: tfevents.Value, config: dict[str, Any], notes: list[str]) -> str | None:
-    """Put hyper-parameters and text where they belong; the kind of any other summary."""
-    plugin = tfevents.plugin(value.fields)
+def _take_hyperparameters(value: tfevents.Value, config: dict[str, Any]) -> bool:
+    """Put hyper-parameters into the configuration; whether the value was about them."""
     try:
-        if plugin == "hparams":
-            config |= _hyperparameters(value.fields)
-            return None
-        if plugin == "text" and 8 in value.fields:
-            array = tfevents.tensor(value.fields[8][0])
-            for item in array if isinstance(array, list) else []:
-                notes.append(f"{value.tag.removesuffix('/text_summary')}: {item.decode('utf-8', 'replace')[:2000]}")
-            return None
-    except (ValueError, IndexError, UnicodeDecodeError):
-        return f"damaged {plugin}"
-    plain = next((name for number, name in _PLAIN_KINDS.items() if number in value.fields), "")
-    return plain or plugin or "other"
+        if tfevents.plugin(value.fields) != "hparams":
+            return False
+        config |= _hyperparameters(value.fields)
+    except (ValueError, IndexError, KeyError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _hyperparameters(content: Fields) -> dict[str, Any]:

@@ -14,11 +14,16 @@ import struct
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BufferedIOBase
 from typing import Any
 
 import numpy as np
 
 from workbench.runs.protobuf import Fields, fields, varint
+
+#: Bytes that are decoded at a time, and bytes of the matrices they are decoded in.
+PIECE = 8_000_000
+_BLOCK = 1_000_000
 
 
 @dataclass
@@ -56,7 +61,40 @@ class Events:
 
 def parse(data: bytes) -> Events:
     """Decode a whole event file. Damaged records are skipped and described in ``problems``; never raises."""
-    starts, lengths, problems = _frame(data)
+    starts, lengths, end, problem = _frame(data)
+    problems = [] if problem is None else [problem]
+    if problem is None and end < len(data):
+        problems.append(_incomplete(end))
+    return _decode(data, starts, lengths, problems)
+
+
+def pieces(stream: BufferedIOBase, size: int = PIECE) -> Iterator[Events]:
+    """Decode an event file piece by piece, as :func:`parse` does, in memory that does not grow with the file.
+
+    Args:
+        stream: The opened file; read from where it stands to its end.
+        size: Bytes of a piece; a longer record makes its piece as long as itself.
+    """
+    data, base = b"", 0
+    while True:
+        more = stream.read(size)
+        data += more
+        starts, lengths, end, problem = _frame(data, base)
+        if not more and problem is None and end < len(data):
+            problem = _incomplete(base + end)
+        if len(starts) or problem is not None:
+            yield _decode(data, starts, lengths, [] if problem is None else [problem])
+        if not more or problem is not None:
+            return
+        data, base = data[end:], base + end
+
+
+def _incomplete(position: int) -> str:
+    return f"the last record, at byte {position}, is incomplete (still being written, or cut off)"
+
+
+def _decode(data: bytes, starts: np.ndarray, lengths: np.ndarray, problems: list[str]) -> Events:
+    """Decode framed records."""
     buffer = np.frombuffer(data, np.uint8)
     n_records = len(starts)
     # One row a record, filled where a record has the common layout: no copies are made of what is decoded.
@@ -66,7 +104,7 @@ def parse(data: bytes) -> Events:
     n_bad = 0
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
-        for block in np.array_split(rows, max(1, len(rows) * int(length) // 8_000_000)):
+        for block in np.array_split(rows, max(1, len(rows) * int(length) // _BLOCK)):
             matrix = buffer[starts[block, None] + np.arange(length)[None, :]]
             stored = np.ascontiguousarray(buffer[starts[block, None] + length + np.arange(4)[None, :]]).view("<u4")[
                 :, 0
@@ -81,30 +119,29 @@ def parse(data: bytes) -> Events:
     return Events(_merged(table, filled, points), values, problems)
 
 
-def _frame(data: bytes) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Start and length of every record, until the file ends or a length cannot be trusted."""
+def _frame(data: bytes, base: int = 0) -> tuple[np.ndarray, np.ndarray, int, str | None]:
+    """Start and length of every whole record, and where they end; a problem where a length cannot be trusted.
+
+    ``base`` is where the data begins in its file, for messages.
+    """
     starts, lengths = array("q"), array("q")
     position, size = 0, len(data)
     unpack = struct.Struct("<QI").unpack_from
     checked: dict[int, int] = {}
-    problems = []
+    problem = None
     while position + 12 <= size:
         length, crc = unpack(data, position)
         if length not in checked:
             checked[length] = int(masked_crc(np.frombuffer(data, np.uint8, 8, position)[None])[0])
         if checked[length] != crc:
-            problems.append(f"reading stopped at byte {position}: the length of a record is damaged")
+            problem = f"reading stopped at byte {base + position}: the length of a record is damaged"
             break
         if position + 16 + length > size:
-            problems.append(f"the last record, at byte {position}, is incomplete (still being written, or cut off)")
             break
         starts.append(position + 12)
         lengths.append(length)
         position += 16 + length
-    else:
-        if position < size:
-            problems.append(f"the last record, at byte {position}, is incomplete (still being written, or cut off)")
-    return np.frombuffer(starts, np.int64), np.frombuffer(lengths, np.int64), problems
+    return np.frombuffer(starts, np.int64), np.frombuffer(lengths, np.int64), position, problem
 
 
 def _crc_table() -> np.ndarray:
