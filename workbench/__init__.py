@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from workbench.checkpoint_similarity import checkpoint_cka, recorded_cka
     from workbench.core import ConfigError, Run, RunInfo, RunWriter, WorkbenchError
     from workbench.diagnostics.recorder import Recorder
     from workbench.lenses import LENSES, Reading, Verdict, look, verdicts
@@ -31,9 +32,11 @@ _HOMES = {
     "RunWriter": "workbench.core",
     "Verdict": "workbench.lenses",
     "WorkbenchError": "workbench.core",
+    "checkpoint_cka": "workbench.checkpoint_similarity",
     "look": "workbench.lenses",
     "open_run": "workbench.runs",
     "open_runs": "workbench.runs",
+    "recorded_cka": "workbench.checkpoint_similarity",
     "sample_runs": "workbench.runs",
     "verdicts": "workbench.lenses",
 }
@@ -48,9 +51,11 @@ __all__ = [
     "RunWriter",
     "Verdict",
     "WorkbenchError",
+    "checkpoint_cka",
     "look",
     "open_run",
     "open_runs",
+    "recorded_cka",
     "sample_runs",
     "verdicts",
 ]

@@ -13,11 +13,15 @@ from frame import heading
 from readings import reading, scalars
 from widgets import some_of
 from workbench.core import MissingTable, Run
-from workbench.lenses import LENSES, LEVELS, Lens, Reading, Verdict
+from workbench.lenses import LENSES, LEVELS, Lens, Reading, Verdict, checkpoint_changes
 from workbench.lenses.links import figure_of, first_verdict
 from workbench.lenses.scalars import figure, first_panels, main_tag, panels
 from workbench.lenses.thumbnail import thumbnail
+from workbench.runs import checkpoint_series
 from workbench.runs.tables import origin_of
+
+#: Checkpoints of this size together are compared when it is asked for.
+MOST_BYTES = 300_000_000
 
 
 def in_address(lens: Lens, verdict: Verdict) -> dict[str, str]:
@@ -118,13 +122,42 @@ def trained(run: Run) -> None:
         st.caption(parts.plain(note))
 
 
+@st.cache_data(max_entries=8, show_spinner=False)
+def moved(
+    stamp: tuple[tuple[str, int], ...], _entries: list[checkpoint_series.Entry]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return checkpoint_series.series(_entries)
+
+
 def checkpoints(run: Run) -> None:
-    files = run.checkpoints()
-    if not files:
+    """What the run or the folder of its log kept, and how much the model moved in between."""
+    entries = checkpoint_series.of_run(run)
+    if not entries:
         st.caption("This run kept no checkpoints.")
         return
-    rows = [{"step": step, "file": file.name, "size (kB)": file.stat().st_size / 1000} for step, file in files.items()]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Checkpoints by step", width="content")
+    size = sum(entry.size for entry in entries)
+    if size > MOST_BYTES and not st.button(f"Compare {len(entries)} checkpoints ({size / 1e9:.1f} GB)"):
+        rows = [{"checkpoint": entry.name, "step": entry.step, "megabytes": entry.size / 1e6} for entry in entries]
+        st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Checkpoints by step", width="content")
+        return
+    with st.spinner("Reading the checkpoints…", show_time=True):
+        overall, tensors = moved(tuple((str(entry.path), entry.path.stat().st_mtime_ns) for entry in entries), entries)
+    columns = {
+        "relative_change": st.column_config.NumberColumn(
+            "changed by", help="|after − before| / |before| of all tensors."
+        ),
+        "most_changed": st.column_config.TextColumn("most in"),
+    }
+    empty = [name for name in ("problem", "most_changed") if not overall[name].any()]
+    shown = overall.drop(columns=empty)
+    st.dataframe(shown, hide_index=True, alt="Checkpoints by step", width="content", column_config=columns)
+    if len(tensors):
+        fig = checkpoint_changes.figure(tensors)
+        parts.chart(fig, "checkpoint changes", "Change of every tensor since the checkpoint before it")
+        with st.container(horizontal=True, vertical_alignment="top", wrap=False):
+            words = (checkpoint_changes.__doc__ or "").split("\n\n", 1)[1]
+            st.caption(" ".join(words.split()), width="stretch")
+            parts.figure_download(fig, f"{run.name}-checkpoints")
 
 
 run = chosen_run()

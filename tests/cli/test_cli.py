@@ -105,11 +105,15 @@ def test_checkpoints_are_listed_opened_and_compared(tmp_path):
 
     save_file({"w": np.ones((2, 3), np.float32)}, tmp_path / "a.safetensors")
     save_file({"w": 2 * np.ones((2, 3), np.float32)}, tmp_path / "b.safetensors")
-    assert "b.safetensors" in _invoke("checkpoints", tmp_path).output
+    found = json.loads(_invoke("checkpoints", tmp_path, "--json").output)
+    assert [row["checkpoint"] for row in found] == ["a.safetensors", "b.safetensors"]
+    assert [row["relative_change"] for row in found] == [None, 1.0]
+    assert "relative" in _invoke("checkpoints", tmp_path).output
     assert "2×3" in _invoke("checkpoints", tmp_path / "a.safetensors").output
     done = _invoke("checkpoints", tmp_path / "a.safetensors", tmp_path / "b.safetensors", "--json")
+    norm = pytest.approx(6**0.5)
     assert json.loads(done.output) == [
-        {"tensor": "w", "status": "changed", "parameters": 6, "relative_change": 1.0, "cosine": 1.0}
+        {"tensor": "w", "status": "changed", "parameters": 6, "norm": norm, "relative_change": 1.0, "cosine": 1.0}
     ]
     (tmp_path / "empty").mkdir()
     assert "There is no checkpoint in" in _invoke("checkpoints", tmp_path / "empty").output

@@ -19,6 +19,8 @@ import pandas as pd
 from workbench.core import RunFormatError
 
 TORCH_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
+#: Files that name the shards of a checkpoint and the tensors in each.
+INDEX_ENDINGS = (".safetensors.index.json", ".bin.index.json")
 #: Keys under which trainers keep the model inside a checkpoint, in order of preference.
 _MODEL_KEYS = ("state_dict", "model_state_dict", "model", "model_dict", "network", "module")
 
@@ -38,6 +40,10 @@ class Checkpoint:
     load: Callable[[str], np.ndarray]
     other: tuple[str, ...] = ()
 
+    def state(self) -> dict[str, np.ndarray]:
+        """All tensors at once."""
+        return {name: self.load(name) for name in self.shapes}
+
     def frame(self) -> pd.DataFrame:
         """One row a tensor: name, shape, parameters, norm (Euclidean), and whether all entries are finite."""
         rows = []
@@ -51,7 +57,7 @@ class Checkpoint:
 
 def find_checkpoints(folder: Path) -> list[Path]:
     """Checkpoints below a folder: files, and index files for sharded ones (their shards are not listed again)."""
-    indices = sorted(folder.rglob("*.safetensors.index.json"))
+    indices = sorted(file for ending in INDEX_ENDINGS for file in folder.rglob(f"*{ending}"))
     shards = {index.parent / name for index in indices for name in _weight_map(index).values()}
     files = [
         *folder.rglob("*.safetensors"),
@@ -73,9 +79,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         if len(found) != 1:
             raise RunFormatError(f"{file} holds {len(found)} checkpoints; name one of them.")
         file = found[0]
-    if file.name.endswith(".safetensors.index.json"):
-        weights = _weight_map(file)
-        return _safetensors(file, [file.parent / name for name in sorted(set(weights.values()))])
+    if file.name.endswith(INDEX_ENDINGS):
+        shards = [file.parent / name for name in sorted(set(_weight_map(file).values()))]
+        return _safetensors(file, shards) if file.name.endswith(INDEX_ENDINGS[0]) else _joined(file, shards)
     if file.suffix == ".safetensors":
         return _safetensors(file, [file])
     if file.suffix in TORCH_SUFFIXES:
@@ -86,25 +92,25 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 def changes(before: Checkpoint, after: Checkpoint) -> pd.DataFrame:
     """What changed, one row a tensor in the order of ``after``.
 
-    ``relative_change`` is |after - before| / |before|; ``cosine`` is that of the two flattened tensors. Both are NaN
-    for tensors that are in one checkpoint only or whose shapes differ, as ``status`` says.
+    ``norm`` is |before|; ``relative_change`` is |after - before| / |before|; ``cosine`` is that of the two flattened
+    tensors. All are NaN for tensors that are in one checkpoint only or whose shapes differ, as ``status`` says.
     """
     rows = []
     for name in [*after.shapes, *(name for name in before.shapes if name not in after.shapes)]:
         old, new = before.shapes.get(name), after.shapes.get(name)
-        relative = cosine = np.nan
+        norm = relative = cosine = np.nan
         if old is None or new is None:
             status = "added" if old is None else "removed"
         elif old != new:
             status = f"shape changed from {old} to {new}"
         else:
             first, second = _flat(before.load(name)), _flat(after.load(name))
-            size, other = float(np.linalg.norm(first)), float(np.linalg.norm(second))
-            relative = float(np.linalg.norm(second - first)) / size if size > 0 else np.nan
-            cosine = float(np.clip(first @ second / (size * other), -1, 1)) if size > 0 and other > 0 else np.nan
+            norm, other = float(np.linalg.norm(first)), float(np.linalg.norm(second))
+            relative = float(np.linalg.norm(second - first)) / norm if norm > 0 else np.nan
+            cosine = float(np.clip(first @ second / (norm * other), -1, 1)) if norm > 0 and other > 0 else np.nan
             status = "same" if np.array_equal(first, second, equal_nan=True) else "changed"
-        rows.append((name, status, int(np.prod(new or old or ())), relative, cosine))
-    return pd.DataFrame(rows, columns=["tensor", "status", "parameters", "relative_change", "cosine"])
+        rows.append((name, status, int(np.prod(new or old or ())), norm, relative, cosine))
+    return pd.DataFrame(rows, columns=["tensor", "status", "parameters", "norm", "relative_change", "cosine"])
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
@@ -116,7 +122,7 @@ def _weight_map(index: Path) -> dict[str, str]:
         weights = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = {str(key): str(value) for key, value in weights.items()}
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise RunFormatError(f"{index} is not an index of safetensors shards ({error}).") from None
+        raise RunFormatError(f"{index} is not an index of shards ({error}).") from None
     outside = [name for name in names.values() if Path(name).name != name]
     if outside:
         raise RunFormatError(f"{index} names the shard '{outside[0]}' outside its own folder; refused.")
@@ -153,12 +159,21 @@ def _opened(file: Path) -> Any:
 
 def _bfloat16(file: Path, name: str) -> np.ndarray:
     """numpy has no bfloat16: the 16 bits are the upper half of a float32."""
-    data = file.read_bytes()
-    header_size = int.from_bytes(data[:8], "little")
-    entry = json.loads(data[8 : 8 + header_size])[name]
-    begin, end = (8 + header_size + offset for offset in entry["data_offsets"])
-    upper = np.frombuffer(data[begin:end], "<u2").astype(np.uint32) << 16
+    with file.open("rb") as stream:
+        header_size = int.from_bytes(stream.read(8), "little")
+        entry = json.loads(stream.read(header_size))[name]
+        begin, end = entry["data_offsets"]
+        stream.seek(8 + header_size + begin)
+        upper = np.frombuffer(stream.read(end - begin), "<u2").astype(np.uint32) << 16
     return upper.view(np.float32).reshape(entry["shape"])
+
+
+def _joined(path: Path, files: list[Path]) -> Checkpoint:
+    """The shards of a PyTorch checkpoint as one."""
+    shards = [_torch(file) for file in files]
+    home = {name: shard for shard in shards for name in shard.shapes}
+    shapes = {name: shard.shapes[name] for name, shard in home.items()}
+    return Checkpoint(path, shapes, lambda name: home[name].load(name))
 
 
 def _torch(file: Path) -> Checkpoint:

@@ -10,7 +10,7 @@ import numpy as np
 
 from workbench.core import ConfigError, Run
 from workbench.core.files import write_atomically, write_content_atomically
-from workbench.runs.tfevents import masked_crc
+from workbench.runs.crc import masked_crc
 
 FORMATS = ("csv", "parquet", "tensorboard")
 

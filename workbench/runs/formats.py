@@ -22,6 +22,7 @@ from workbench.runs import (
     transformers,
     vectors,
     wandb,
+    weights,
     wilds,
 )
 from workbench.runs.foreign import ForeignRun
@@ -45,6 +46,7 @@ FORMATS: tuple[Format, ...] = (
     label_files.FORMAT,
     tensorboard.FORMAT,
     tables.FORMAT,
+    weights.FORMAT,
 )
 
 

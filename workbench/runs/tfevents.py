@@ -19,11 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from workbench.runs.crc import masked_crc
 from workbench.runs.protobuf import Fields, fields, varint
 
 #: Bytes that are decoded at a time, and bytes of the matrices they are decoded in.
 PIECE = 8_000_000
 _BLOCK = 1_000_000
+#: Bytes of a record that is copied by itself.
+_LONG = 1000
 
 
 @dataclass
@@ -89,6 +92,13 @@ def pieces(stream: BufferedIOBase, size: int = PIECE) -> Iterator[Events]:
         data, base = data[end:], base + end
 
 
+def _rows(buffer: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    """The byte matrix of records of one length. Long records are copied one by one: indices would be 8 times as big."""
+    if length > _LONG:
+        return np.stack([buffer[start : start + length] for start in starts])
+    return buffer[starts[:, None] + np.arange(length)[None, :]]
+
+
 def _incomplete(position: int) -> str:
     return f"the last record, at byte {position}, is incomplete (still being written, or cut off)"
 
@@ -105,7 +115,7 @@ def _decode(data: bytes, starts: np.ndarray, lengths: np.ndarray, problems: list
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
         for block in np.array_split(rows, max(1, len(rows) * int(length) // _BLOCK)):
-            matrix = buffer[starts[block, None] + np.arange(length)[None, :]]
+            matrix = _rows(buffer, starts[block], int(length))
             stored = np.ascontiguousarray(buffer[starts[block, None] + length + np.arange(4)[None, :]]).view("<u4")[
                 :, 0
             ]
@@ -142,25 +152,6 @@ def _frame(data: bytes, base: int = 0) -> tuple[np.ndarray, np.ndarray, int, str
         lengths.append(length)
         position += 16 + length
     return np.frombuffer(starts, np.int64), np.frombuffer(lengths, np.int64), position, problem
-
-
-def _crc_table() -> np.ndarray:
-    table = np.arange(256, dtype=np.uint32)
-    for _ in range(8):
-        table = np.where(table & 1, (table >> 1) ^ np.uint32(0x82F63B78), table >> 1).astype(np.uint32)
-    return table
-
-
-_CRC_TABLE = _crc_table()
-
-
-def masked_crc(matrix: np.ndarray) -> np.ndarray:
-    """Masked CRC-32C of every row of a byte matrix."""
-    crc = np.full(len(matrix), 0xFFFFFFFF, np.uint32)
-    for column in matrix.T:
-        crc = _CRC_TABLE[(crc ^ column) & 0xFF] ^ (crc >> 8)
-    crc = ~crc
-    return (((crc >> np.uint32(15)) | (crc << np.uint32(17))) + np.uint32(0xA282EAD8)).astype(np.uint32)
 
 
 def _decode_columns(matrix: np.ndarray, index: np.ndarray, table: Scalars, filled: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Hugging Face Transformers: the log history in trainer_state.json."""
+"""Hugging Face Transformers: the log history in trainer_state.json, beside the model or in its checkpoint-* folders."""
 
 from __future__ import annotations
 
@@ -13,15 +13,22 @@ FILE = "trainer_state.json"
 
 
 def recognises(path: Path) -> bool:
-    return (path / FILE).is_file() if path.is_dir() else path.name == FILE
+    return _file(path) is not None
 
 
-def _file(path: Path) -> Path:
-    return path / FILE if path.is_dir() else path
+def _file(path: Path) -> Path | None:
+    """The state itself, the one in the folder, or that of the last checkpoint-* folder: it holds the whole history."""
+    if path.is_file():
+        return path if path.name == FILE else None
+    if (path / FILE).is_file():
+        return path / FILE
+    inner = [file for file in path.glob(f"checkpoint-*/{FILE}") if file.parent.name.rpartition("-")[2].isdigit()]
+    return max(inner, key=lambda file: int(file.parent.name.rpartition("-")[2]), default=None)
 
 
 def sources(path: Path) -> list[Path]:
-    return [_file(path)]
+    file = _file(path)
+    return [file] if file is not None else []
 
 
 def read(path: Path, writer: RunWriter) -> list[Problem]:
@@ -30,7 +37,7 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
     Raises:
         RunFormatError: not JSON, or without a log history.
     """
-    file = _file(path)
+    (file,) = sources(path)
     try:
         state = json.loads(file.read_text(encoding="utf-8", errors="replace"))
     except ValueError as error:
