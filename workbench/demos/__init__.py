@@ -16,6 +16,8 @@ from workbench.demos.recipes import (
     digit_domains,
     digit_pairs,
     faults,
+    gsnr_dropout,
+    gsnr_shortcut,
     null,
     scenes_two_datasets,
 )
@@ -29,6 +31,8 @@ RECIPES: tuple[Recipe, ...] = (
     digit_biases.RECIPE,
     scenes_two_datasets.RECIPE,
     faults.RECIPE,
+    gsnr_dropout.RECIPE,
+    gsnr_shortcut.RECIPE,
     null.RECIPE,
 )
 
