@@ -15,12 +15,14 @@ import streamlit as st
 from parts import plain
 from workbench.cli.app import FOLDERS_VARIABLE
 from workbench.core import Run, RunFormatError, WorkbenchError
+from workbench.core.files import cache_folder
 from workbench.runs import RunCollection, open_runs, sample_runs
 from workbench.runs.formats import is_run
 from workbench.runs.uploads import inside, uploads
 
 SAMPLES = "Sample runs"
 UPLOADS = "Uploads"
+TRAINED = "Trained here"
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,13 @@ class Choice:
     other_key: str | None
 
 
+def trained() -> Path:
+    """Where demos that are trained from a page put their runs."""
+    return cache_folder() / "trained"
+
+
 def folders() -> dict[str, Path]:
-    """The folders the app was started on, by a short name; then uploads and the sample runs.
+    """The folders the app was started on, by a short name; then uploads, demos trained here, and the sample runs.
 
     A place inside one of them that the address or a pasted path names is a folder of its own. Nothing outside them is
     ever read.
@@ -53,6 +60,8 @@ def folders() -> dict[str, Path]:
             found[name if name not in found else str(path)] = path
     if uploads().is_dir() and any(uploads().glob("[!.]*")):
         found[UPLOADS] = uploads()
+    if trained().is_dir():
+        found[TRAINED] = trained()
     if samples is not None:
         found[SAMPLES] = samples
     asked = st.session_state.get("folder") or st.query_params.get("folder")

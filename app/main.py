@@ -41,6 +41,14 @@ pages = {
             help="Where does the net look?",
         ),
     ],
+    "What helps": [
+        st.Page(
+            "views/methods.py",
+            title="Methods",
+            icon=":material/science:",
+            help="Published remedies, small trainings of them, and what held.",
+        ),
+    ],
 }
 page = st.navigation(pages, expanded=True)
 with st.sidebar:

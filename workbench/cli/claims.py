@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from workbench.cli.long_work import progress_bar, stop_on_interrupt
+from workbench.cli.long_work import progress, progress_file_option, stop_on_interrupt
 from workbench.cli.output import json_option, print_json
 from workbench.core import ConfigError
 from workbench.demos import RECIPES, Recipe, find_recipe
@@ -26,6 +26,7 @@ QUICK_SEEDS = 2
 @click.option("--board", type=click.Path(path_type=Path), help="Folder of the board.  [default: OUT/board]")
 @click.option("--quick", is_flag=True, help=f"{QUICK_SEEDS} seeds and a tenth of the steps: does everything train?")
 @click.option("--ray", "on_ray", is_flag=True, help="Train on a Ray cluster (pip install 'urlearn-workbench[ray]').")
+@progress_file_option
 @json_option
 def command(
     names: tuple[str, ...],
@@ -35,6 +36,7 @@ def command(
     board: Path | None,
     quick: bool,
     on_ray: bool,
+    progress_file: Path | None,
     as_json: bool,
 ) -> None:
     """Check what the papers claim: train every method and baseline over paired seeds, and write the claims board.
@@ -52,12 +54,11 @@ def command(
     if quick and seeds is None:
         seeds = QUICK_SEEDS
     orders = orders_of(recipes, runs, seeds, short=quick)
-    with stop_on_interrupt() as stopped, progress_bar() as bar:
-        task = bar.add_task("trainings", total=len(orders))
+    with stop_on_interrupt() as stopped, progress("trainings", progress_file) as report:
         failures = train_all(
             orders,
             jobs,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            report,
             stop=lambda: bool(stopped),
             engine="ray" if on_ray else "processes",
         )

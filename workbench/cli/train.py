@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from workbench.cli.long_work import progress_bar, stop_on_interrupt
+from workbench.cli.long_work import progress, progress_file_option, stop_on_interrupt
 from workbench.cli.output import json_option, print_json
 from workbench.demos import RECIPES, Recipe, find_recipe
 from workbench.demos import train as train_recipe
@@ -22,6 +22,7 @@ from workbench.demos import train as train_recipe
 @click.option("--lean", is_flag=True, help="Record scalars and results only, as for the claims board.")
 @click.option("--short", is_flag=True, help="Take a tenth of the steps: a check that it trains, not a result.")
 @click.option("--gradients", default="", metavar="RULE", help="Combine the losses by an aggregator or a method's rule.")
+@progress_file_option
 @json_option
 def command(
     recipe: str | None,
@@ -33,6 +34,7 @@ def command(
     lean: bool,
     short: bool,
     gradients: str,
+    progress_file: Path | None,
     as_json: bool,
 ) -> None:
     """Train the demo RECIPE and record its runs. Without RECIPE: list the recipes.
@@ -56,13 +58,12 @@ def command(
     import torch
 
     torch.set_num_threads(threads)
-    with stop_on_interrupt() as stopped, progress_bar() as bar:
-        task = bar.add_task(chosen.name, total=None)
+    with stop_on_interrupt() as stopped, progress(chosen.name, progress_file) as report:
         paths = train_recipe(
             chosen,
             folder,
             seed,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            report,
             stop=lambda: bool(stopped),
             only=only,
             overwrite=overwrite,

@@ -17,8 +17,8 @@ label. Losses are in nats per labelled pixel, summed over classes: a mean over K
 comes as one entry an image, [B], whose mean is the loss above; an image with more labelled pixels weighs more.
 
 In plain words: Two teams drew outlines on street pictures, each with its own list of names. One calls a thing a rider
-that the other calls a motorcyclist, and what one list does not know ends up as background. A net trained on the union of
-both lists is told that each name is wrong wherever the other team worked. This method asks, label by label, yes or no,
+that the other calls a motorcyclist, and what one list does not know ends up as background. A net trained on the union
+of both lists is told that each name is wrong wherever the other team worked. This method asks, label by label, yes or no,
 and stays silent about names that a picture's team never used. In a second stage it finds out which foreign names mean
 the same thing or a part of it, and trains them along.
 
