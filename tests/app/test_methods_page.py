@@ -100,7 +100,7 @@ def test_a_training_is_started_followed_and_opened(open_app: OpenApp, folder: Pa
     app.multiselect(key=f"variants {recipe.name}").set_value([chosen]).run()
     name = f"{recipe.name}-seed-1"
     app.button(key=f"train {name} {chosen}").click().run()
-    until = time.monotonic() + 120
+    until = time.monotonic() + 400
     while not any(button.key == f"see {name}/{chosen}" for button in app.button) and time.monotonic() < until:
         assert not app.error, app.error[0].value
         time.sleep(1)
