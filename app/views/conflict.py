@@ -30,4 +30,12 @@ def budget() -> int:
 
 
 page.main(step=at, module=module, naive=naive)
-page.further(step=at, module=module, pair=pair, naive=naive, budget=budget)
+
+
+def measured() -> bool:
+    return stats.trials is not None and switch(
+        "True steps", "measured", hint="What trial steps really did to the losses, instead of the first-order estimate."
+    )
+
+
+page.further(step=at, module=module, pair=pair, naive=naive, budget=budget, measured=measured)

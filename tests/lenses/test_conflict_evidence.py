@@ -27,6 +27,19 @@ def test_in_pure_noise_a_task_points_away_from_itself_half_the_time(tmp_path):
     assert floor.own_low[0] < 0.5 < floor.own_high[0]
 
 
+def test_with_shuffled_names_a_conflict_is_gone(tmp_path):
+    floor = statistics(conflict_run(tmp_path / "run", {"m": pair(-0.9)}, n_steps=300, n_batches=8, noise=0.2)).floor
+    # Half of the products are then of a task with itself (+1), half of the pair (-0.9): together hardly below 0.
+    assert floor.pair[0] == 1.0
+    assert floor.shuffled[0] < 0.55
+    assert floor.shuffled_high[0] < floor.pair_low[0]
+
+
+def test_shuffling_the_names_of_one_task_changes_nothing(tmp_path):
+    floor = statistics(conflict_run(tmp_path / "run", {"m": pair(1.0)}, n_steps=300, noise=40.0, scales=[1, 9])).floor
+    assert floor.shuffled_low[0] < floor.pair[0] < floor.shuffled_high[0]
+
+
 def alternating(progress: float) -> list[list[float]]:
     cosine = -0.5 if round(progress * 79) % 2 else 0.5
     return [[1.0, cosine], [cosine, 1.0]]

@@ -21,7 +21,7 @@ def reading(tmp_path_factory):
     path = tmp_path_factory.mktemp("conflict") / "run"
     run = conflict_run(
         path,
-        {"conv1": lambda p: THREE, "conv2": lambda p: THREE},
+        dict.fromkeys(("conv1", "conv2[0:2]", "conv2[2:4]", "conv2[4:6]"), lambda p: THREE),
         tasks=["a", "b", "c"],
         n_batches=8,
         noise=1.0,

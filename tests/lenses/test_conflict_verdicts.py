@@ -45,6 +45,16 @@ def test_the_same_task_twice_is_named(tmp_path):
     assert any("left and right train the shared parameters alike" in verdict.sentence for verdict in verdicts)
 
 
+def test_a_copied_task_is_to_be_watched_whatever_the_weight_of_its_loss(tmp_path):
+    def copy(index: int, gradients: np.ndarray) -> None:
+        gradients[:, 1] = 3 * gradients[:, 0]
+
+    found = reading(tmp_path, {"conv1": pair(1.0)}, n_batches=4, noise=4.0, n_steps=12, spoil=copy).verdict
+    assert found.level == "watch"
+    assert "left – right have the same gradient at each of 12 recorded steps (cosine 1.00" in found.sentence
+    assert "one is a copy of the other" in found.sentence
+
+
 def test_false_alarms_on_null_data_are_rare(tmp_path):
     levels = [
         reading(tmp_path / str(seed), {"a": pair(0.0), "b": pair(0.0)}, n_steps=24, seed=100 + seed).verdict.level

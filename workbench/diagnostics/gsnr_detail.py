@@ -83,7 +83,7 @@ def filters(
         if len(moments.domains) > 1:
             apart = np.any([opposite(moments, name, *pair)[0] for pair in combinations(moments.domains, 2)], axis=0)
         change = weight - before[name] if name in before else np.full_like(weight, np.nan)
-        columns = {
+        columns: dict[str, list[Any]] = {
             "module": [_module(name)] * n,
             "parameter": [name] * n,
             "filter": list(range(n)),
@@ -222,12 +222,15 @@ def rank_correlation(a: Float[np.ndarray, " P"], b: Float[np.ndarray, " P"]) -> 
     """Spearman's, ties ranked by position; NaN below three entries or without spread."""
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
-    ranks = [np.argsort(np.argsort(values, kind="stable"), kind="stable") for values in (a, b)]
-    return float(np.corrcoef(np.stack(ranks))[0, 1])
+    first, second = (np.argsort(np.argsort(values, kind="stable"), kind="stable") for values in (a, b))
+    n = len(a)
+    # Ranks without ties: mean (n - 1) / 2, sum of squared deviations n (n² - 1) / 12.
+    return float(((first - (n - 1) / 2) * (second - (n - 1) / 2)).sum() / (n * (n**2 - 1) / 12))
 
 
 def _by_filter(values: np.ndarray) -> list[float]:
-    found: list[float] = values.reshape(len(values), -1).sum(axis=1).tolist()
+    """Sums over all axes but the first, to the seven digits of float32: more would be noise."""
+    found: list[float] = values.reshape(len(values), -1).sum(axis=1).astype(np.float32).tolist()
     return found
 
 

@@ -2,8 +2,8 @@
 
     theta' = theta - lr · d,   d = grad of one task's mean loss, or of the sum of all, on one mini-batch
 
-Every loss is measured before and after, on the mini-batch the step was taken on, on the others, and on held-out data
-where those are given. From this follow
+Every loss is measured before and after, on the mini-batch the step was taken on, and on held-out data or, without
+those, on the other mini-batches. From this follow
 
     lookahead affinity   Z_ij = 1 - L_j(theta - lr g_i) / L_j(theta)                       Fifty et al. 2021, TAG
     generalisation ratio R = mean fall of the loss on other samples / on the step's own     Liu et al. 2020, GSNR
@@ -44,7 +44,8 @@ class TrialSteps:
         batches: Numbers of the L sets; ``HELD_OUT`` for held-out data.
         samples: Of every set; the most of any task.
         before: Mean loss, nats or the task's own unit. after: the same after each step.
-        slope: ⟨d, g_j⟩: the fall of the loss per unit of learning rate, to first order.
+        slope: ⟨d, g_j⟩: the fall of the loss per unit of learning rate, to first order. NaN, like ``after``, on other
+            mini-batches where held-out data are there to judge a step.
         slope_after: ⟨d, g_j⟩ with g_j at the new point, on the step's own mini-batch, for the direction ``SUM``.
     """
 
@@ -60,7 +61,8 @@ class TrialSteps:
 
     def table(self) -> dict[str, Any]:
         """Columns of the ``trial_steps`` table of the run format, without ``step`` and ``moved``."""
-        d, k, t, place = (index.ravel() for index in np.indices(self.after.shape))
+        measured = np.isfinite(self.slope).all(axis=(0, 2))  # [K, L]
+        d, k, t, place = np.nonzero(np.broadcast_to(measured[None, :, None], self.after.shape))
         own = (place == k) & (np.asarray(self.along, dtype=object)[d] == SUM)
         numbers = np.asarray(self.batches)
         return {
@@ -71,8 +73,8 @@ class TrialSteps:
             "samples": self.samples[place],
             "lr": self.lr,
             "before": self.before[t, place],
-            "after": self.after.ravel(),
-            "slope": self.slope.ravel(),
+            "after": self.after[d, k, t, place],
+            "slope": self.slope[d, k, t, place],
             "slope_after": np.where(own, self.slope_after[k, t], np.nan),
         }
 
@@ -90,8 +92,8 @@ def measure(
 ) -> TrialSteps:
     """Take trial steps and undo them: parameters, buffers, modes and random numbers end as they were, to the last bit.
 
-    Costs about 2·K·T backward and (D·K + 2)·L forward passes, and memory for (L + 1)·T gradients of the moved
-    parameters.
+    Costs about 2·K·T backward passes and D·K forward passes of a mini-batch and of the held-out data (D·K² of a
+    mini-batch without those), and memory for (L + 1)·T gradients of the moved parameters.
 
     Args:
         losses: ``losses(*batch)`` gives task -> loss of every sample [B] or a mean, or the one loss of a single task.
@@ -120,12 +122,15 @@ def measure(
         tasks = points[0].tasks
         steps = [_directions(point, each_task) for point in points[:n_steps]]
         shape = (len(steps[0]), n_steps, len(tasks), len(sets))
-        after, slope, slope_after = np.empty(shape), np.empty(shape), np.empty((n_steps, len(tasks)))
+        after, slope, slope_after = np.full(shape, np.nan), np.full(shape, np.nan), np.empty((n_steps, len(tasks)))
         for k, directions in enumerate(steps):
+            judges = [k, n_steps] if rest else list(range(n_steps))
             for d, direction in enumerate(directions):
-                slope[d, k] = np.array([[_dot(direction, g) for g in point.gradients] for point in points]).T
+                for place in judges:
+                    slope[d, k, :, place] = [_dot(direction, g) for g in points[place].gradients]
                 with _moved(parameters, direction, lr):
-                    after[d, k] = np.array([_values(losses, one)[1] for one in sets]).T
+                    for place in judges:
+                        after[d, k, :, place] = _values(losses, sets[place])[1]
                     if d == len(directions) - 1:
                         there = _gradients(losses, sets[k], parameters)
                         slope_after[k] = [_dot(direction, g) for g in there.gradients]

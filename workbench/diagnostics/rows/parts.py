@@ -93,16 +93,20 @@ def channel_groups(
     Source: groups of channels by task, Deng et al. 2023 (GradSplit); contiguous equal groups are our choice.
 
     Args:
-        names: Which layers; by default every layer with parameters that can be cut.
+        names: Which layers, or blocks whose layers all have as many channels (a convolution with its norm), cut as
+            one; by default every layer with parameters that can be cut.
 
     Raises:
-        ConfigError: a named layer cannot be cut, or a layer has fewer channels than groups.
+        ConfigError: a named layer or block cannot be cut, or a layer has fewer channels than groups.
     """
     if n_groups < 1:
         raise ConfigError(f"n_groups must be at least 1; got {n_groups}.")
-    layers = _layers(module)
+    layers, blocks = _layers(module), dict(module.named_modules())
     groups: dict[str, tuple[Channels, ...]] = {}
-    for name in _known(names, layers) if names is not None else layers:
+    for name in _known(names, {**layers, **blocks}) if names is not None else layers:
+        if name not in layers:
+            groups |= _block_groups(name, blocks[name], n_groups)
+            continue
         layer, own = layers[name]
         sizes = {parameter.shape[0] for parameter in own if parameter.ndim}
         if isinstance(layer, (nn.Embedding, nn.modules.conv._ConvTransposeNd)) or len(sizes) != 1:
@@ -115,6 +119,17 @@ def channel_groups(
         edges = [-(-k * n_channels // n_groups) for k in range(n_groups + 1)]
         for start, stop in pairwise(edges):
             groups[f"{name}[{start}:{stop}]"] = tuple(Channels(p, start, stop) for p in own)
+    return groups
+
+
+def _block_groups(name: str, block: nn.Module, n_groups: int) -> dict[str, tuple[Channels, ...]]:
+    """The groups of all layers of a block, joined channel by channel."""
+    groups: dict[str, tuple[Channels, ...]] = {}
+    for part, pieces in channel_groups(block, n_groups, list(_layers(block))).items():
+        span = name + part[part.rindex("[") :]
+        groups[span] = groups.get(span, ()) + pieces
+    if len(groups) != n_groups:
+        raise ConfigError(f"The layers of block '{name}' differ in their number of channels. Name its layers instead.")
     return groups
 
 

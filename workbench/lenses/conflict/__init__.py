@@ -13,25 +13,28 @@ hatched as undetermined where the interval contains 0, and dark grey where a tas
 then no number is shown. Windows and the whole run pool steps so that each counts alike. Over many pairs and modules the
 false discovery rate is held at 5 % (Benjamini-Hochberg), so on data without conflict a finding is rare.
 
-More than noise? Two halves of one task's own batch point apart too, now and then: that share stands beside each pair's.
-Does it matter? The share of conflicting steps after which a loss rose stands beside that of the others.
+More than noise? Two halves of one task's own batch point apart too, now and then: that share stands beside each pair's,
+and beside the share that the pair would show with its two names shuffled between mini-batches. Does it matter? The
+share of conflicting steps after which a loss rose stands beside that of the others.
 
 Where. The layer ladder shows the pooled cosine of a pair in every module, beside Recon's score: how many pairs a step
-have a cosine below -0.1. On noisy batches the naive score counts noise; the filled bar counts intervals only.
+have a cosine below -0.1. On noisy batches the naive score counts noise; the filled bar counts intervals only. Where
+layers were recorded in groups of channels, GradSplit's relation says whose gradient may train which group.
 
 What to try. The replay board takes the recorded gradients and asks what known optimisers would have done: weights from
 one half of the batches, judged on the other half, at equal step length, beside the plain sum of losses. Who should
-train together follows from the same products divided by the losses.
+train together follows from the same products divided by the losses, and, where trial steps were recorded, from true
+steps; these also tell the curvature and how far first order is from the truth.
 
 When it misleads. A conflict is a statement about one small plain gradient step; momentum and Adam change it, and a
 replay says nothing about another trajectory. Conflict does harm when it comes with unequal lengths and high curvature,
 and is harmless otherwise: compare what was lost against each task trained alone. Gradient lengths depend on how the
 losses are scaled, cosines do not.
 
-Sources: Yu et al. 2020, Gradient Surgery, arXiv:2001.06782, Definitions 1 and 2; Shi et al. 2023, Recon,
-arXiv:2302.11289; Fifty et al. 2021, arXiv:2109.04617, for affinity; the optimisers' papers are named in
-``aggregators``; Wilson 1927 for intervals of shares. The unbiased estimate, the pooling, the noise rule and the limits
-of the verdicts are this project's choices.
+Sources: Yu et al. 2020, Gradient Surgery, arXiv:2001.06782, Definitions 1 to 3; Shi et al. 2023, Recon,
+arXiv:2302.11289; Deng et al. 2023, GradSplit; Fifty et al. 2021, arXiv:2109.04617, for affinity; the
+optimisers' papers are named in ``aggregators``; Wilson 1927 for intervals of shares. The unbiased estimate, the
+pooling, the noise rule and the limits of the verdicts are this project's choices.
 """
 
 from __future__ import annotations
@@ -90,6 +93,13 @@ LENS = Lens(
             "Every pair in every module: whether a conflict sits in one place or everywhere.",
         ),
         View(
+            "routing",
+            "Channel groups",
+            module_figures.routing,
+            "Rows are groups of a layer's channels, each owned by a task; a cell says whether another task's gradient "
+            "may train it. The relation need not be mutual: a row is measured on the row's own channels.",
+        ),
+        View(
             "magnitude",
             "Gradient lengths",
             module_figures.magnitude,
@@ -99,14 +109,15 @@ LENS = Lens(
             "triad",
             "Triad",
             evidence_figures.triad,
-            "Direction and length of one pair over training. Both bad: gradient surgery or a split. Only lengths "
-            "unequal: weigh the losses. Curvature, the third of the triad, is not recorded.",
+            "Direction and length of one pair, and curvature along the sum of all tasks. All bad: gradient surgery or "
+            "a split. Only lengths unequal: weigh the losses. Only curvature high: a smaller learning rate.",
         ),
         View(
             "noise-floor",
             "More than noise?",
             evidence_figures.noise_floor,
-            "If a pair points apart hardly more often than a task with itself, its conflict is noise.",
+            "If a pair points apart hardly more often than a task with itself, or than when the names of its tasks are "
+            "shuffled between mini-batches, its conflict is noise.",
         ),
         View(
             "matter",
@@ -127,6 +138,13 @@ LENS = Lens(
             remedy_figures.together,
             "Left: what a step on one task does for another's loss (a question mark where that is not sure). Right: "
             "the best groups for a number of networks.",
+        ),
+        View(
+            "agreement",
+            "Do affinities agree?",
+            remedy_figures.agreement,
+            "Kendall's tau between measures of who helps whom. Where they disagree, trust the true lookahead, and "
+            "train the pair alone and together before deciding.",
         ),
         View(
             "planner",

@@ -45,9 +45,9 @@ class Grouping:
 
 @dataclass(frozen=True)
 class Affinity:
-    """First-order affinity: row the task whose gradient is followed, column the task whose loss is measured.
+    """Row the task whose gradient is followed, column the task whose loss is measured.
 
-    ``value``: mean over steps of G_ij / L_j, in relative change of the loss per unit of learning rate.
+    ``estimate``: mean over steps of G_ij / L_j, or of the true relative change of the loss, per unit of learning rate.
     """
 
     estimate: Estimate
@@ -67,8 +67,13 @@ def affinity(gram: Float[np.ndarray, "S T T"], losses: Float[np.ndarray, "S T"])
     half = student95(n - 1) * table.std(axis=0, ddof=1) / np.sqrt(n)
     low, high = value - half, value + half
     estimate = Estimate(value, low, high, states(value, low, high, np.zeros(value.shape, dtype=bool)))
-    budgets = range(1, min(MAX_GROUPS, n_tasks - 1) + 1)
-    return Affinity(estimate, n, tuple(best_groups(value, budget) for budget in budgets))
+    return grouped(estimate, n)
+
+
+def grouped(estimate: Estimate, n_steps: int) -> Affinity:
+    """A table of affinities with the best groups for every budget."""
+    budgets = range(1, min(MAX_GROUPS, len(estimate.value) - 1) + 1)
+    return Affinity(estimate, n_steps, tuple(best_groups(estimate.value, budget) for budget in budgets))
 
 
 def best_groups(z: Float[np.ndarray, "T T"], budget: int) -> Grouping:

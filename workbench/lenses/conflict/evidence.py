@@ -32,6 +32,8 @@ class Floor:
     Attributes:
         own, own_low, own_high: Share of steps at which the two halves of the same task point apart (Wilson).
         pair, pair_low, pair_high: The same for the two tasks of a pair, one half each.
+        shuffled, shuffled_low, shuffled_high: The same when in half of the mini-batches the gradients of the two tasks,
+            brought to one length, change places: what the pair would show if the tasks were one.
         gap, gap_low, gap_high: Mean over steps of the tasks' own cosine minus the pair's: 0 when the labels "first
             task" and "second task" could be shuffled; Student's interval over steps.
     """
@@ -43,6 +45,9 @@ class Floor:
     pair: Float[np.ndarray, " P"]
     pair_low: Float[np.ndarray, " P"]
     pair_high: Float[np.ndarray, " P"]
+    shuffled: Float[np.ndarray, " P"]
+    shuffled_low: Float[np.ndarray, " P"]
+    shuffled_high: Float[np.ndarray, " P"]
     gap: Float[np.ndarray, " P"]
     gap_low: Float[np.ndarray, " P"]
     gap_high: Float[np.ndarray, " P"]
@@ -118,8 +123,36 @@ def read_losses(run: Run, tasks: tuple[str, ...], steps: Int[np.ndarray, " S"]) 
     return Losses(now, after)
 
 
-def floor(found: Halves, pairs: Int[np.ndarray, "P 2"]) -> Floor | None:
-    """None with fewer than three steps of two or more mini-batches."""
+def shuffled_apart(
+    dot: Float[np.ndarray, "S T K T K"], pairs: Int[np.ndarray, "P 2"], steps: Int[np.ndarray, " S"]
+) -> Float[np.ndarray, "S P"]:
+    """Whether two halves of a batch point apart when the names of the two tasks are shuffled between mini-batches.
+
+    Within each half, every mini-batch draws whether the two tasks change places; lengths are made equal first, so that
+    the longer gradient does not decide. The draw depends on the step alone.
+
+    Returns:
+        1 for apart, 0 for not; NaN where not recorded or with a single mini-batch.
+    """
+    n_batches = dot.shape[-1]
+    apart = np.full((len(dot), len(pairs)), np.nan)
+    if n_batches < 2:
+        return apart
+    first, second = np.arange(0, n_batches, 2), np.arange(1, n_batches, 2)
+    for place, (step, products) in enumerate(zip(steps.tolist(), dot, strict=True)):
+        draw = np.random.default_rng(step).random((2, len(pairs), n_batches)) < 0.5
+        task = np.where(draw, pairs[:, 1][:, None], pairs[:, 0][:, None])  # [2, P, K]: who plays the first, the second
+        square = np.einsum("ikik->i", products) / n_batches
+        length = np.sqrt(np.where(square > 0, square, np.nan))
+        a, b = task[0][:, first, None], task[1][:, None, second]
+        inner = products[a, first[:, None], b, second[None, :]] / (length[a] * length[b])
+        total = inner.sum(axis=(1, 2))
+        apart[place] = np.where(np.isfinite(total), total < 0, np.nan)
+    return apart
+
+
+def floor(found: Halves, pairs: Int[np.ndarray, "P 2"], shuffled: Float[np.ndarray, "S P"]) -> Floor | None:
+    """None with fewer than three steps of two or more mini-batches. ``shuffled``: see :func:`shuffled_apart`."""
     norm_a, norm_b = (np.sqrt(np.maximum(np.einsum("sii->si", gram), 0.0)) for gram in (found.aa, found.bb))
     product = norm_b[:, :, None] * norm_a[:, None, :]
     cosine = found.ba / np.where(product > 0, product, np.nan)  # [S, T, T]: row in half B, column in half A
@@ -135,9 +168,11 @@ def floor(found: Halves, pairs: Int[np.ndarray, "P 2"]) -> Floor | None:
     half = student95(n - 1) * gap.std(axis=0, ddof=1) / np.sqrt(n)
     own_low, own_high = wilson(own_share * n, np.full(own_share.shape, float(n)))
     pair_low, pair_high = wilson(pair_share * n, np.full(pair_share.shape, float(n)))
-    mean = gap.mean(axis=0)
+    mean, by_chance = gap.mean(axis=0), np.nan_to_num(shuffled[known]).mean(axis=0)
+    chance_low, chance_high = wilson(by_chance * n, np.full(by_chance.shape, float(n)))
     return Floor(
-        n, own_share, own_low, own_high, pair_share, pair_low, pair_high, mean, mean - half, mean + half
+        n, own_share, own_low, own_high, pair_share, pair_low, pair_high, by_chance, chance_low, chance_high,
+        mean, mean - half, mean + half,
     )  # fmt: skip
 
 

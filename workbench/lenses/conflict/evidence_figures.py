@@ -33,6 +33,12 @@ def noise_floor(stats: Conflict) -> go.Figure:
     figure.add_trace(
         _shares(found.pair[order], found.pair_low[order], found.pair_high[order], names, "two tasks", 0)
     )  # fmt: skip
+    figure.add_trace(
+        _shares(
+            found.shuffled[order], found.shuffled_low[order], found.shuffled_high[order], names,
+            "the same pair, names of the tasks shuffled", 2,
+        )
+    )  # fmt: skip
     figure.add_trace(_shares(found.own[:10], found.own_low[:10], found.own_high[:10], own, "one task: noise alone", 1))
     figure.add_vline(x=0.5, line={"color": UNKNOWN, "width": 1, "dash": "dot"})
     rows = [*names, *own]
@@ -49,7 +55,8 @@ def noise_floor(stats: Conflict) -> go.Figure:
 def _shares(
     value: np.ndarray, low: np.ndarray, high: np.ndarray, names: list[str], label: str, which: int
 ) -> go.Scatter:
-    colour, symbol = ((STATE_STYLE[CONFLICT][0], "triangle-down"), (UNKNOWN, "square"))[which]
+    styles = ((STATE_STYLE[CONFLICT][0], "triangle-down"), (UNKNOWN, "square"), (CATEGORICAL[6], "circle-open"))
+    colour, symbol = styles[which]
     return go.Scatter(
         x=value, y=names, mode="markers", name=label, marker={"color": colour, "symbol": symbol, "size": 11},
         error_x={
@@ -87,13 +94,17 @@ def matter(stats: Conflict) -> go.Figure:
 
 
 def triad(stats: Conflict, pair: str | None = None) -> go.Figure:
-    """Direction and length side by side for one pair: a conflict of unequal gradients is the harmful one."""
+    """Direction, length and curvature for one pair: a conflict of unequal gradients in a curved place is the harmful
+    one."""
     if len(stats.tasks) < 2:
         return empty(ONE_TASK)
     which, total = pair_index(stats, pair), stats.total
     figure = make_subplots(
-        2, 1, shared_xaxes=True, vertical_spacing=0.12,
-        subplot_titles=("Direction: cosine (below 0 conflict)", "Length: magnitude similarity (near 0 one dominates)"),
+        3, 1, shared_xaxes=True, vertical_spacing=0.09,
+        subplot_titles=(
+            "Direction: cosine (below 0 conflict)", "Length: magnitude similarity (near 0 one dominates)",
+            "Curvature: share of the foretold gain of a plain step that it takes away (near 1 the step is too long)",
+        ),
     )  # fmt: skip
     window_band(figure, stats, stats.window[:, total, which], row=1, col=1)
     single = stats.cosine[:, total, which]
@@ -108,14 +119,43 @@ def triad(stats: Conflict, pair: str | None = None) -> go.Figure:
         line={"color": "#8C6BB1", "width": 2}, marker={"size": 5},
         hovertemplate="step %{x}: similarity %{y:.2f}<extra></extra>", row=2, col=1,
     )  # fmt: skip
+    _curvature(figure, stats)
     figure.add_hline(y=0, line={"color": UNKNOWN, "width": 1}, row=1, col=1)
     figure.update_yaxes(title_text="cosine", range=[-1.05, 1.05], row=1, col=1)
     figure.update_yaxes(title_text="similarity", range=[0, 1.05], row=2, col=1)
-    figure.update_xaxes(title_text="step", row=2, col=1)
+    figure.update_xaxes(title_text="step", row=3, col=1)
     return figure.update_layout(
-        title=f"{stats.pair_name(which)}, all shared parameters", height=520,
-        legend={"orientation": "h", "y": -0.14, "yanchor": "top", "x": 0},
+        title=f"{stats.pair_name(which)}, all shared parameters", height=640,
+        legend={"orientation": "h", "y": -0.11, "yanchor": "top", "x": 0},
     )  # fmt: skip
+
+
+def _curvature(figure: go.Figure, stats: Conflict) -> None:
+    """Third lane: mean over mini-batches, with a bar from the smallest to the largest."""
+    found = stats.trials
+    if found is None or not np.isfinite(found.lost_gain).any():
+        figure.add_annotation(
+            text="not recorded: call Recorder.trial_steps(..., shared=...)", showarrow=False, x=0.5, y=0.5,
+            xref="x3 domain", yref="y3 domain",
+        )  # fmt: skip
+        figure.update_yaxes(range=[0, 1], row=3, col=1)
+        return
+    known = np.isfinite(found.lost_gain)
+    value, low, high = (a[known] for a in (found.lost_gain, found.lost_low, found.lost_high))
+    figure.add_scatter(
+        x=found.steps[known], y=value, mode="lines+markers", showlegend=False, marker={"size": 6},
+        line={"color": CATEGORICAL[2], "width": 2},
+        error_y={
+            "type": "data", "symmetric": False, "array": high - value, "arrayminus": value - low, "width": 0,
+            "color": faded(CATEGORICAL[2], 0.5),
+        },
+        hovertemplate="step %{x}: %{y:.0%} of the gain<extra></extra>", row=3, col=1,
+    )  # fmt: skip
+    figure.add_hline(y=0, line={"color": UNKNOWN, "width": 1}, row=3, col=1)
+    reach = float(np.clip(1.1 * np.abs(np.concatenate([low, high])).max(), 0.1, 2.0))
+    figure.update_yaxes(
+        title_text="gain lost", tickformat=".0%", range=[min(-0.05, 1.1 * float(low.min())), reach], row=3, col=1
+    )
 
 
 def planner(stats: Conflict, pair: str | None = None) -> go.Figure:

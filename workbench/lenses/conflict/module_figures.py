@@ -10,6 +10,7 @@ from workbench.lenses.conflict.drawing import (
     MAX_BARS,
     MAX_ROWS,
     ONE_TASK,
+    READABLE_CELLS,
     STATE_STYLE,
     cells,
     describe,
@@ -109,6 +110,45 @@ def modules(stats: Conflict) -> go.Figure:
         title="Pooled cosine of every pair in every module, first layer on top",
         height=int(260 + row_height * len(names)),
     )
+
+
+NO_ROUTING = (
+    "GradSplit's relation needs channel groups: record with Recorder.task_gradients(..., groups=number of tasks)."
+)
+
+
+def routing(stats: Conflict, module: str | None = None) -> go.Figure:
+    """Whose gradient may train which group of channels of a layer: rows groups with their task, columns tasks.
+
+    Args:
+        module: A layer that was recorded in groups; by default the one in which most is kept out.
+    """
+    if len(stats.tasks) < 2:
+        return empty(ONE_TASK)
+    found = stats.routing
+    if found is None:
+        return empty(NO_ROUTING)
+    at = found.layers.index(module) if module in found.layers else int(np.argmax(found.blocked))
+    n = len(stats.tasks)
+    owner = np.eye(n, dtype=bool)
+    word = np.where(owner, "own", np.where(found.admitted[at], "may train", "kept out"))
+    text = np.vectorize(number, otypes=[object])(found.cosine.value[at])
+    text = np.where(owner, word, np.char.add(np.char.add(word.astype(str), "<br>"), text.astype(str)))
+    rows = [
+        f"channels {span}<br>of {short(task, 18)}" for span, task in zip(found.channels[at], stats.tasks, strict=True)
+    ]
+    figure = grid(
+        found.cosine[at], [short(task, 18) for task in stats.tasks], rows, text if n <= READABLE_CELLS else None
+    )
+    for k in range(n if n <= READABLE_CELLS else 0):
+        figure.add_annotation(x=k, y=k, text="own", showarrow=False)
+    one_way = int(found.one_way[at])
+    return figure.update_layout(
+        title=f"Who may train which channels of {short(found.layers[at], 40)}: {int(found.blocked[at])} of "
+        f"{n * (n - 1)} kept out, {one_way} pair{'' if one_way == 1 else 's'} one way only",
+        xaxis_title="task whose gradient would enter", yaxis_title="group of channels",
+        height=int(np.clip(210 + 62 * n, 400, 900)),
+    )  # fmt: skip
 
 
 def magnitude(stats: Conflict, module: str | None = None) -> go.Figure:

@@ -12,7 +12,9 @@ from jaxtyping import Bool, Float, Int
 from workbench.core import Run
 from workbench.core.gramian import unbiased
 from workbench.core.schema import ALL_MODULES
+from workbench.lenses.conflict.channels import Layout
 from workbench.lenses.conflict.estimates import Estimate, Moments, at_steps, plug_in_cosine, task_pairs
+from workbench.lenses.conflict.evidence import shuffled_apart
 from workbench.lenses.conflict.replay import Halves, halves
 
 #: Gramian entries read in all, and at a time. Beyond the first, steps are taken evenly spaced.
@@ -23,7 +25,9 @@ MAX_ENTRIES, CHUNK_ENTRIES = 24_000_000, 3_000_000
 class Steps:
     """The numbers of some consecutive recorded steps; M modules, the last being all together when there are several.
 
-    ``gram``: unbiased inner products over all shared parameters; ``halves``: those of the two halves of the batches.
+    ``gram``: unbiased inner products over all shared parameters; ``halves``: those of the two halves of the batches;
+    ``shuffled``: see ``evidence.shuffled_apart``; ``groups``: of every group of channels, in the order of
+    ``Layout.grouped``.
     """
 
     cosine: Estimate
@@ -33,11 +37,21 @@ class Steps:
     below_noise: Bool[np.ndarray, "S M T"]
     gram: Float[np.ndarray, "S T T"]
     halves: Halves
+    shuffled: Float[np.ndarray, "S P"]
+    groups: Moments
 
 
 @dataclass(frozen=True)
-class Record:
-    """All that was read. ``steps`` of the ``n_recorded`` steps; ``nonfinite`` steps per task were left out."""
+class Head:
+    """What was read.
+
+    Attributes:
+        modules: The last is all of them together when there are several.
+        pairs: Of tasks, i < j.
+        steps: Steps that were read; ``n_recorded`` steps were recorded (more when the record is very large).
+        n_batches: Mini-batches a step (the largest number). 1 means that nothing unbiased can be said.
+        nonfinite: Recorded steps at which a task's gradients held NaN or infinite values; they are left out.
+    """
 
     tasks: tuple[str, ...]
     modules: tuple[str, ...]
@@ -46,38 +60,52 @@ class Record:
     n_recorded: int
     n_batches: int
     nonfinite: Int[np.ndarray, " T"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that was read, with the numbers of every step."""
+
+    head: Head
+    layout: Layout
     numbers: Steps
 
 
 def read_record(run: Run, max_entries: int, chunk_entries: int) -> Record:
     """Read evenly spaced steps, as many as ``max_entries`` numbers allow, holding ``chunk_entries`` at a time."""
-    modules, tasks, n_batches = axes = run.gramian_axes()
-    recorded = run.gramian_steps()
-    per_step = len(modules) * (len(tasks) * n_batches) ** 2
-    n_read = max(1, min(len(recorded), max_entries // per_step))
-    steps = [recorded[i] for i in np.unique(np.linspace(0, len(recorded) - 1, n_read).round().astype(int))]
-    pairs = task_pairs(len(tasks))
+    recorded, tasks, n_batches = axes = run.gramian_axes()
+    all_steps = run.gramian_steps()
+    per_step = len(recorded) * (len(tasks) * n_batches) ** 2
+    n_read = max(1, min(len(all_steps), max_entries // per_step))
+    steps = [all_steps[i] for i in np.unique(np.linspace(0, len(all_steps) - 1, n_read).round().astype(int))]
+    pairs, layout = task_pairs(len(tasks)), Layout.of(recorded)
     chunk = max(1, chunk_entries // per_step)
     pieces: list[Steps] = []
     for start in range(0, len(steps), chunk):
         grams = run.gramians(steps[start : start + chunk], axes)
         dot = np.stack([gram.dot for gram in grams.values()])
-        pieces.extend(_read_piece(_with_total(dot, modules), pairs))
-    names = modules if len(modules) == 1 else (*modules, ALL_MODULES)
-    counts = _nonfinite(run, tasks)
-    return Record(tasks, names, pairs, np.asarray(steps), len(recorded), n_batches, counts, joined(pieces))
+        # Infinite entries become NaN, which later counts as not recorded.
+        dot = np.where(np.isfinite(dot), dot, np.nan)
+        pieces.extend(_read_piece(dot, layout, pairs, np.array(list(grams))))
+    names = layout.modules if len(layout.modules) == 1 else (*layout.modules, ALL_MODULES)
+    head = Head(tasks, names, pairs, np.asarray(steps), len(all_steps), n_batches, _nonfinite(run, tasks))
+    return Record(head, layout, joined(pieces))
 
 
 def _with_total(dot: Float[np.ndarray, "S M T K T K"], modules: tuple[str, ...]) -> np.ndarray:
-    """Append the sum over modules. Infinite entries become NaN, which later counts as not recorded."""
-    dot = np.where(np.isfinite(dot), dot, np.nan)
+    """Append the sum over modules."""
     if len(modules) == 1:
         return dot
     parts = [i for i, name in enumerate(modules) if name != ALL_MODULES]
     return np.concatenate([dot, dot[:, parts].sum(axis=1, keepdims=True)], axis=1)
 
 
-def _read_piece(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"]) -> Iterator[Steps]:
+def _read_piece(
+    dot: Float[np.ndarray, "S R T K T K"],
+    layout: Layout,
+    pairs: Int[np.ndarray, "P 2"],
+    steps: Int[np.ndarray, " S"],
+) -> Iterator[Steps]:
     """Steps that recorded the same mini-batches go together; batches absent from a step are left out of it."""
     present = ~np.isnan(np.einsum("smikik->smik", dot)).all(axis=(1, 2))  # [S, K]
     first = 0
@@ -86,11 +114,17 @@ def _read_piece(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P
             continue
         batches = np.flatnonzero(present[first]) if present[first].any() else np.arange(dot.shape[-1])
         part = dot[first:last] if present[first].all() else dot[first:last][:, :, :, batches][..., batches]
-        yield _numbers(part, pairs)
+        yield _numbers(part, layout, pairs, steps[first:last])
         first = last
 
 
-def _numbers(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"]) -> Steps:
+def _numbers(
+    recorded: Float[np.ndarray, "S R T K T K"],
+    layout: Layout,
+    pairs: Int[np.ndarray, "P 2"],
+    steps: Int[np.ndarray, " S"],
+) -> Steps:
+    dot = _with_total(layout.shown(recorded), layout.modules)
     cosine, moments = at_steps(dot, pairs)
     square = np.einsum("smii->smi", unbiased(dot))
     # As in core.gramian.cosines, on the scale of the moments: not above two jackknife standard errors.
@@ -98,7 +132,12 @@ def _numbers(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"
     norm = np.sqrt(np.where(below, np.nan, square))
     total = dot[:, -1]
     naive = plug_in_cosine(dot, pairs)
-    return Steps(cosine, moments, naive, norm, below & ~np.isnan(square), unbiased(total), halves(total))
+    chosen = [place for at in layout.grouped(dot.shape[2]) for place in layout.groups[at]]
+    _, groups = at_steps(recorded[:, chosen], pairs)
+    shuffled = shuffled_apart(total, pairs, steps)
+    return Steps(
+        cosine, moments, naive, norm, below & ~np.isnan(square), unbiased(total), halves(total), shuffled, groups
+    )  # fmt: skip
 
 
 def _nonfinite(run: Run, tasks: tuple[str, ...]) -> Int[np.ndarray, " T"]:

@@ -12,12 +12,21 @@ from workbench.lenses.conflict.drawing import ONE_TASK, READABLE_CELLS, STATE_ST
 from workbench.lenses.conflict.estimates import ALIGNED, CONFLICT
 from workbench.lenses.conflict.replay import Replay
 from workbench.lenses.conflict.statistics import Conflict
+from workbench.lenses.conflict.trials import ROUGH
 from workbench.lenses.palette import CATEGORICAL, DIVERGING, UNKNOWN, faded
 
 NO_REPLAY = "A replay needs at least three recorded steps with two or more mini-batches each."
 NO_AFFINITY = (
     "Affinity divides by the loss: log scalars tagged loss/&lt;task&gt; at three or more of the steps "
     "at which task gradients are recorded."
+)
+
+
+NO_TRIALS = (
+    "True lookahead affinity needs trial steps at three or more steps: call Recorder.trial_steps(..., shared=...)."
+)
+NO_AGREEMENT = (
+    "Comparing measures of affinity needs at least three tasks, and losses or trial steps beside the gradients."
 )
 
 
@@ -56,11 +65,62 @@ def replay(stats: Conflict) -> go.Figure:
         tickvals=rows, ticktext=list(board.names), range=[len(rows) - 0.5, -0.5], showgrid=False, zeroline=False,
         automargin=True,
     )  # fmt: skip
+    figure.add_annotation(
+        text=caution(stats), showarrow=False, x=0, y=-105 / (60 + 34 * len(rows)), xref="paper", yref="paper",
+        xanchor="left", yanchor="top", font={"color": UNKNOWN},
+    )  # fmt: skip
     return figure.update_layout(
         title=f"The same gradients, other optimisers: {len(board.steps)} recorded steps replayed at equal step length",
-        height=200 + 34 * len(rows),
+        height=235 + 34 * len(rows), margin={"b": 130},
         legend={"orientation": "h", "y": -75 / (60 + 34 * len(rows)), "yanchor": "top", "x": 0},
     )  # fmt: skip
+
+
+def caution(stats: Conflict) -> str:
+    """How far first order is from true steps, where that was measured."""
+    if stats.trials is None or not np.isfinite(stats.trials.median_error):
+        return "First order only; how far a true step differs was not recorded (Recorder.trial_steps)."
+    error, lr = stats.trials.median_error, stats.trials.lr
+    rough = ": read signs, not sizes" if error > ROUGH else ""
+    return (
+        f"First order only: true plain steps of {lr:g} changed the losses by {100 * error:.0f} % more or less than "
+        f"foretold (median of {len(stats.trials.steps)} recorded steps){rough}."
+    )
+
+
+def agreement(stats: Conflict) -> go.Figure:
+    """Kendall's tau between measures of affinity over the pairs of tasks."""
+    if len(stats.tasks) < 2:
+        return empty(ONE_TASK)
+    if stats.agreement is None:
+        return empty(NO_AGREEMENT)
+    found = stats.agreement
+    beyond = np.abs(found.tau) > found.chance
+    text = np.array(
+        [
+            [
+                "" if np.isnan(tau) else number(float(tau)) + ("" if sure else " ?")
+                for tau, sure in zip(*row, strict=True)
+            ]
+            for row in zip(found.tau, beyond, strict=True)
+        ],
+        dtype=object,
+    )
+    figure = go.Figure(
+        go.Heatmap(
+            x=list(found.measures), y=list(found.measures), z=found.tau, text=text, texttemplate="%{text}",
+            colorscale=DIVERGING, zmin=-1, zmax=1, xgap=3, ygap=3, hoverongaps=False,
+            customdata=np.stack([found.n, found.chance], axis=-1),
+            hovertemplate="%{y}<br>%{x}<br>tau %{z:.2f} over %{customdata[0]} pairs of tasks"
+            "<br>chance alone: up to %{customdata[1]:.2f}<extra></extra>",
+            colorbar={"title": {"text": "Kendall's tau"}, "thickness": 14},
+        )
+    )  # fmt: skip
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return figure.update_layout(
+        title="Do measures of affinity order the pairs of tasks alike? A question mark: no more than chance would",
+        height=200 + 62 * len(found.measures),
+    )
 
 
 def _board(stats: Conflict, board: Replay) -> go.Heatmap:
@@ -107,13 +167,20 @@ def _outline(board: Replay) -> go.Scatter:
     )  # fmt: skip
 
 
-def together(stats: Conflict, budget: int = 2) -> go.Figure:
-    """Affinity of every ordered pair, and the best groups of tasks for at most ``budget`` networks."""
+def together(stats: Conflict, budget: int = 2, measured: bool = False) -> go.Figure:
+    """Affinity of every ordered pair, and the best groups of tasks for at most ``budget`` networks.
+
+    Args:
+        measured: From true trial steps, curvature included, instead of to first order from the Gramians.
+    """
     if len(stats.tasks) < 2:
         return empty(ONE_TASK)
-    if stats.affinity is None:
+    if measured and stats.true_affinity is None:
+        return empty(NO_TRIALS)
+    if not measured and stats.affinity is None:
         return empty(NO_AFFINITY)
-    found = stats.affinity
+    found = stats.true_affinity if measured else stats.affinity
+    assert found is not None
     grouping = _chosen(found, budget)
     figure = make_subplots(
         1, 2, column_widths=[0.52, 0.48], horizontal_spacing=0.08,
@@ -123,6 +190,7 @@ def together(stats: Conflict, budget: int = 2) -> go.Figure:
     for trace in _graph(stats, found, grouping):
         figure.add_trace(trace, row=1, col=2)
     names = [short(task, 16) for task in stats.tasks]
+    kind = f"true steps of {stats.trials.lr:g}" if measured and stats.trials is not None else "first order"
     places = np.arange(len(names))
     figure.update_xaxes(
         tickvals=places,
@@ -140,7 +208,7 @@ def together(stats: Conflict, budget: int = 2) -> go.Figure:
     figure.update_xaxes(visible=False, range=[-1.75, 1.75], row=1, col=2)
     figure.update_yaxes(visible=False, range=[-1.4, 1.4], row=1, col=2)
     return figure.update_layout(
-        title=f"Who should train together, from {found.n_steps} recorded steps (first order)", height=460,
+        title=f"Who should train together, from {found.n_steps} recorded steps ({kind})", height=460,
         legend={"orientation": "h", "y": -0.12, "yanchor": "top", "x": 0.54},
     )  # fmt: skip
 

@@ -9,7 +9,9 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from workbench.core import Run
-from workbench.lenses.conflict.affinity import Affinity, affinity
+from workbench.lenses.conflict.affinity import Affinity, affinity, grouped
+from workbench.lenses.conflict.agreement import Agreement, agreement
+from workbench.lenses.conflict.channels import Routing, routing
 from workbench.lenses.conflict.estimates import (
     ALIGNED,
     CONFLICT,
@@ -33,8 +35,9 @@ from workbench.lenses.conflict.evidence import (
     plan,
     read_losses,
 )
-from workbench.lenses.conflict.reading import CHUNK_ENTRIES, MAX_ENTRIES, Record, joined, read_record
+from workbench.lenses.conflict.reading import CHUNK_ENTRIES, MAX_ENTRIES, Head, Record, joined, read_record
 from workbench.lenses.conflict.replay import Replay, replay
+from workbench.lenses.conflict.trials import Trials, read_trials
 from workbench.lenses.intervals import benjamini_hochberg, wilson
 
 #: Recon's threshold S: a pair counts at a step when its cosine is below it (the authors' value for Multi-Fashion).
@@ -75,13 +78,10 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Conflict:
+class Conflict(Head):
     """All numbers of the lens. M modules, the last being all of them together when there are several; P pairs i < j.
 
     Attributes:
-        steps: Steps that were read; ``n_recorded`` steps were recorded (more when the record is very large).
-        n_batches: Mini-batches a step (the largest number). 1 means that nothing unbiased can be said.
-        nonfinite: Recorded steps at which a task's gradients held NaN or infinite values; they are left out.
         cosine, naive: Per step: unbiased with interval, and the biased cosine of the whole batch's gradients
             (``naive_overall``: its mean over steps).
         norm: Unbiased gradient norms; NaN where below noise.
@@ -94,17 +94,10 @@ class Conflict:
         recon: Recon's score per module: pairs a step with naive cosine below ``RECON_THRESHOLD``.
         recon_called: The same counted by unbiased windows or steps whose interval lies wholly below it.
         log_ratio: Mean over steps of ln(norm_i / norm_j) with its interval; NaN below three usable steps.
-        replay, affinity, floor, matter, plan: None where the record holds too little for them.
+        replay, affinity, floor, matter, plan, routing, trials, agreement: None where the record holds too little.
         changes: Change points of the cosine over all shared parameters; see ``evidence.change_points``.
     """
 
-    tasks: tuple[str, ...]
-    modules: tuple[str, ...]
-    pairs: Int[np.ndarray, "P 2"]
-    steps: Int[np.ndarray, " S"]
-    n_recorded: int
-    n_batches: int
-    nonfinite: Int[np.ndarray, " T"]
     cosine: Estimate
     naive: Float[np.ndarray, "S M P"]
     naive_overall: Float[np.ndarray, "M P"]
@@ -124,7 +117,16 @@ class Conflict:
     floor: Floor | None
     matter: Matter | None
     plan: Plan | None
+    routing: Routing | None
+    trials: Trials | None
+    agreement: Agreement | None
     changes: pd.DataFrame
+
+    @property
+    def true_affinity(self) -> Affinity | None:
+        """Lookahead affinity from true trial steps, curvature included, with the best groups by it."""
+        found = self.trials.affinity if self.trials is not None else None
+        return None if found is None or self.trials is None else grouped(found, len(self.trials.steps))
 
     @property
     def total(self) -> int:
@@ -199,31 +201,30 @@ def statistics(run: Run, max_entries: int = MAX_ENTRIES, chunk_entries: int = CH
         MissingTable: the run recorded no task gradients.
     """
     record = read_record(run, max_entries, chunk_entries)
-    return _assemble(record, read_losses(run, record.tasks, record.steps))
+    head = record.head
+    return _assemble(record, read_losses(run, head.tasks, head.steps), read_trials(run, head.tasks))
 
 
-def _assemble(record: Record, losses: Losses) -> Conflict:
-    numbers, pairs, steps, n_batches = record.numbers, record.pairs, record.steps, record.n_batches
+def _assemble(record: Record, losses: Losses, trials: Trials | None) -> Conflict:
+    head, numbers = record.head, record.numbers
+    pairs, steps, n_batches = head.pairs, head.steps, head.n_batches
     cosine, moments, naive = numbers.cosine, numbers.moments, numbers.naive
     total = cosine[:, -1]
     length = STEPS_PER_WINDOW[judged_by_batches(n_batches, len(steps))]
     spans = np.array_split(np.arange(len(steps)), np.clip(len(steps) // length, 1, MAX_WINDOWS))
     pooled = [pool(_slice(moments, slice(span[0], span[-1] + 1)), pairs, n_batches) for span in spans]
     window = joined([one.cosine for one in pooled], np.stack)
-    overall = pool(moments, pairs, n_batches, np.array([span[0] for span in spans]))
+    starts = np.array([span[0] for span in spans])
+    overall = pool(moments, pairs, n_batches, starts)
+    naive_overall = _mean_known(naive)
     share = _share(cosine, window, judged_by_batches(n_batches, len(steps)))
     counted = cosine if share.unit == "step" else window
+    first_order = affinity(numbers.gram, losses.now)
     return Conflict(
-        tasks=record.tasks,
-        modules=record.modules,
-        pairs=pairs,
-        steps=steps,
-        n_recorded=record.n_recorded,
-        n_batches=n_batches,
-        nonfinite=record.nonfinite,
+        **vars(head),
         cosine=cosine,
         naive=naive,
-        naive_overall=_mean_known(naive),
+        naive_overall=naive_overall,
         norm=numbers.norm,
         below_noise=numbers.below_noise,
         windows=np.array([[steps[span[0]], steps[span[-1]]] for span in spans]),
@@ -236,12 +237,34 @@ def _assemble(record: Record, losses: Losses) -> Conflict:
         recon_called=(counted.high < RECON_THRESHOLD).sum(axis=-1).mean(axis=0),
         log_ratio=_log_ratio(numbers.norm, pairs),
         replay=replay(numbers.halves, steps),
-        affinity=affinity(numbers.gram, losses.now),
-        floor=floor(numbers.halves, pairs),
-        matter=matter(total, losses, pairs, record.tasks),
+        affinity=first_order,
+        floor=floor(numbers.halves, pairs, numbers.shuffled),
+        matter=matter(total, losses, pairs, head.tasks),
         plan=plan(total, n_batches),
+        routing=routing(pool(numbers.groups, pairs, n_batches, starts).cosine, record.layout, pairs, len(head.tasks)),
+        trials=trials,
+        agreement=agreement(_measures(pairs, overall.cosine, naive_overall, first_order, trials)),
         changes=change_points(moments, pairs, steps, FALSE_DISCOVERY_RATE),
     )
+
+
+def _measures(
+    pairs: Int[np.ndarray, "P 2"],
+    overall: Estimate,
+    naive: Float[np.ndarray, "M P"],
+    first_order: Affinity | None,
+    trials: Trials | None,
+) -> dict[str, Float[np.ndarray, " P"]]:
+    """Every measure of affinity as one number per pair of tasks, all shared parameters; both directions averaged."""
+    i, j = pairs.T
+    found = {"cosine": overall.value[-1], "naive cosine": naive[-1]}
+    tables = {
+        "lookahead, first order": first_order.estimate if first_order is not None else None,
+        "lookahead, true": trials.affinity if trials is not None else None,
+    }
+    return found | {
+        name: 0.5 * (table.value[i, j] + table.value[j, i]) for name, table in tables.items() if table is not None
+    }
 
 
 def _slice(moments: Moments, steps: slice) -> Moments:

@@ -17,6 +17,8 @@ NEGLIGIBLE = -0.1
 DOMINANCE_WATCH, DOMINANCE_PROBLEM = 10.0, 30.0
 #: Pairs above this mean cosine with equal lengths may be one task under two names.
 SAME_TASK = 0.95
+#: A task is a copy of another when the cosine of the whole batch's gradients is above this at every step.
+COPY = 0.9999
 #: Nothing is concluded about a task below noise in more than this share of the recorded steps and pooled.
 MOSTLY = 0.5
 #: Sentences about pairs; the table holds the rest.
@@ -39,8 +41,9 @@ def verdicts(stats: Conflict) -> list[Verdict]:
         ]
     if stats.n_batches < 2:
         return [*_nonfinite(stats), _one_batch(stats)]
-    found = [*_nonfinite(stats), *_conflicts(stats), *_dominance(stats), *_below_noise(stats), *_turns(stats)]
-    if not any(verdict.level in ("problem", "watch") and "pair" in verdict.options for verdict in found):
+    fights = [*_conflicts(stats), *_turns(stats)]
+    found = [*_nonfinite(stats), *fights, *_copies(stats), *_dominance(stats), *_below_noise(stats)]
+    if not any(verdict.level in ("problem", "watch") and "pair" in verdict.options for verdict in fights):
         found.append(_no_conflict(stats))
     return [*found, *_same_task(stats)]
 
@@ -308,6 +311,33 @@ def _no_conflict(stats: Conflict) -> Verdict:
     )
 
 
+def _copied(stats: Conflict) -> np.ndarray:
+    """Pairs whose whole-batch gradients have the same direction at every step: the same samples and targets."""
+    naive = stats.naive[:, stats.total]
+    known = np.isfinite(naive)
+    return np.flatnonzero((np.where(known, naive, 1.0) > COPY).all(axis=0) & (known.sum(axis=0) >= 2))
+
+
+def _copies(stats: Conflict) -> list[Verdict]:
+    """Tasks that are one task twice, whatever the weights of their losses."""
+    pairs = _copied(stats)
+    if not len(pairs):
+        return []
+    names = joined_words([stats.pair_name(pair) for pair in pairs[:MAX_PAIRS].tolist()])
+    more = f" and {len(pairs) - MAX_PAIRS} more pairs" if len(pairs) > MAX_PAIRS else ""
+    least = float(np.nanmin(stats.naive[:, stats.total, pairs]))
+    return [
+        Verdict(
+            "watch",
+            f"{names}{more} have the same gradient at each of {stats.n_usable} recorded steps (cosine {number(least)} "
+            "on every whole batch): one is a copy of the other.",
+            "Check whether one was given the other's targets; as it is, that loss only counts twice.",
+            least,
+            options={"pair": stats.pair_name(int(pairs[0]))},
+        )
+    ]
+
+
 def _same_task(stats: Conflict) -> list[Verdict]:
     """Pairs whose gradients are the same in direction and length."""
     overall = stats.overall[stats.total]
@@ -317,7 +347,7 @@ def _same_task(stats: Conflict) -> list[Verdict]:
         & (stats.similarity[stats.total] > 0.9)
     )
     found = []
-    for pair in same[:MAX_PAIRS].tolist():
+    for pair in np.setdiff1d(same, _copied(stats))[:MAX_PAIRS].tolist():
         i, j = stats.pairs[pair]
         value, low, high = (float(a[pair]) for a in (overall.value, overall.low, overall.high))
         found.append(
