@@ -19,6 +19,7 @@ from workbench.lenses.gsnr.correction import (
     noise_limit,
     share_up_to,
 )
+from workbench.lenses.gsnr.dropout import Dropout, read_dropout
 from workbench.lenses.gsnr.reading import Axes, Sums, read_histograms, read_sums
 
 #: Rows of the table that are read; beyond, recorded steps are taken evenly spaced.
@@ -71,6 +72,7 @@ class Gsnr:
         collapses: One row a collapsed module: part, step, peak_step, peak, after, low, high (``after`` over ``peak``).
         nonfinite: Recorded (step, tensor) entries with NaN or infinite moments; they are left out. ``n_finite``: the
             others.
+        dropout: What was recorded of GSNR dropout at work; empty in most runs.
     """
 
     parts: tuple[str, ...]
@@ -98,6 +100,7 @@ class Gsnr:
     collapses: pd.DataFrame
     nonfinite: int
     n_finite: int
+    dropout: Dropout
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -167,6 +170,7 @@ def statistics(run: Run, n_train: int | None = None, max_rows: int = MAX_ROWS) -
         collapses=_collapses(steps, signal, noise, axes.modules),
         nonfinite=sums.nonfinite,
         n_finite=int((sums.samples > 0).sum()),
+        dropout=read_dropout(run),
     )
 
 

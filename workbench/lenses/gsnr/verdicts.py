@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from workbench.lenses.base import Verdict
+from workbench.lenses.gsnr.dropout import dropout_verdicts
 from workbench.lenses.gsnr.statistics import Gsnr, Span
 
 #: Best one-step generalisation ratio below which updates are called mostly or wholly noise.
@@ -25,7 +26,7 @@ MAX_NAMED = 3
 
 def verdicts(stats: Gsnr) -> list[Verdict]:
     """Worst first by level when sorted; never empty."""
-    found = _nonfinite(stats)
+    found = [*_nonfinite(stats), *dropout_verdicts(stats.dropout)]
     n_samples = int(stats.samples[:, 0].max())
     if n_samples < ENOUGH_SAMPLES or len(stats.steps) < ENOUGH_STEPS:
         return [*found, _too_little(stats, n_samples)]

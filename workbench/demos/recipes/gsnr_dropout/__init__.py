@@ -76,5 +76,11 @@ RECIPE = Recipe(
             "The learned ratio is proposed as better than a searched one; figures not found.",
             UNSEEN, all_of("learned"), all_of("fixed"),
         ),
+        Claim(
+            "learned ratio fades",
+            "The learned ratio, which starts at 5 %, ends below 1 %: the look one step ahead is short-sighted.",
+            "The learned ratio is proposed as better than a searched one; its values were not found.",
+            "ratio", all_of("learned"), None, margin=-1.0, lower_is_better=True,
+        ),
     ),
 )  # fmt: skip
