@@ -14,6 +14,7 @@ COMMANDS = {
     "bench": "workbench.cli.bench",
     "checkpoints": "workbench.cli.checkpoints",
     "claims": "workbench.cli.claims",
+    "diagnose": "workbench.cli.diagnose",
     "export": "workbench.cli.export",
     "import": "workbench.cli.import_log",
     "list": "workbench.cli.list_runs",
