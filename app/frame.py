@@ -49,7 +49,7 @@ class LensPage:
 
     def main(self, chart: Options | None = None, **options: Any) -> Any:
         """The main figure, at a height that needs no scrolling. ``chart`` goes to the chart element."""
-        return self._show(self.lens.views[0], options, parts.MAIN_HEIGHT, chart)
+        return self._show(self.lens.shown(self.stats)[0], options, parts.MAIN_HEIGHT, chart)
 
     def further(self, **offers: Any) -> None:
         """The other views and the numbers, one at a time: only the open one is computed. Then the help.
@@ -58,7 +58,7 @@ class LensPage:
             **offers: Options that each view takes if its figure has them. A function draws a widget beside the view and
                 returns the value.
         """
-        views = {view.slug: view for view in self.lens.views[1:]}
+        views = {view.slug: view for view in self.lens.shown(self.stats)[1:]}
         titles = {slug: view.title for slug, view in views.items()} | {"numbers": "Numbers"}
         valid("view", list(titles), next(iter(titles)), titles.__getitem__)
         chosen = st.pills(

@@ -7,13 +7,31 @@ import streamlit as st
 import parts
 from frame import lens_page
 from widgets import one_of, step
-from workbench.lenses.domains import MEASURES, DomainShift, colour_options
+from workbench.lenses.domains import MEASURES, DomainShift, Stream, colour_options
 from workbench.lenses.domains.map_jobs import MapJob, start_map
+from workbench.lenses.domains.stream_figures import stream_in
 from workbench.lenses.gallery import thumbnails
 
 page = lens_page("domains")
-stats: DomainShift = page.stats
+stream: Stream | None = stream_in(page.stats)
 
+
+def scope() -> str | None:
+    return one_of("Domains", list(stream.scopes), "scope") if stream else None
+
+
+def model() -> str | None:
+    return one_of("Answers of", list(stream.models), "model") if stream else None
+
+
+if isinstance(page.stats, Stream):  # tasks one after the other, without embeddings: nothing else can be shown
+    with page.controls:
+        chosen = {"scope": scope(), "model": model()}
+    page.main(**chosen)
+    page.further(**chosen)
+    st.stop()
+
+stats: DomainShift = page.stats
 with st.sidebar:
     layer = one_of("Layer", list(reversed(stats.layers)), "layer", hint="The last layer first.")
     colour = one_of("Colour by", colour_options(stats), "colour")
@@ -79,4 +97,6 @@ page.further(
     measure=measure,
     domain=domain,
     compare=lambda: one_of("Compare", ["training", "layers"], "against"),
+    scope=scope,
+    model=model,
 )

@@ -49,13 +49,15 @@ class Verdict:
 class View:
     """One figure of a lens. ``figure(stats, **options)`` draws and computes nothing.
 
-    ``about`` says in one or two sentences what the axes are and what the reader decides by it.
+    ``about`` says in one or two sentences what the axes are and what the reader decides by it. ``applies(stats)``: a
+    view that most runs have nothing for is offered only where it is true.
     """
 
     slug: str
     title: str
     figure: Callable[..., go.Figure]
     about: str = ""
+    applies: Callable[[Any], bool] = lambda stats: True
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,13 @@ class Lens:
         run.require(*self.needs)
         return run
 
+    def shown(self, stats: Any) -> tuple[View, ...]:
+        """The views that have something to show, the main one first."""
+        return tuple(view for view in self.views if view.applies(stats))
+
     def figure(self, stats: Any, **options: Any) -> go.Figure:
         """The main figure."""
-        return self.views[0].figure(stats, **options)
+        return self.shown(stats)[0].figure(stats, **options)
 
 
 @dataclass(frozen=True)

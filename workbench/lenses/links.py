@@ -39,7 +39,8 @@ def first_verdict(run: Run, lens: Lens, reading: Callable[[Run, str], Reading]) 
 def figure_of(reading: Reading, verdict: Verdict) -> go.Figure:
     """The view that a verdict names (the main one by default), drawn with those of its options that the view takes."""
     wanted = str(verdict.options.get("view", ""))
-    view = next((view for view in reading.lens.views if view.slug == wanted), reading.lens.views[0])
+    shown = reading.lens.shown(reading.stats)
+    view = next((view for view in shown if view.slug == wanted), shown[0])
     try:
         return view.figure(reading.stats, **taken(view, verdict.options))
     except WorkbenchError:  # an option of another step or task than the statistics hold

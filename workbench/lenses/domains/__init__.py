@@ -22,6 +22,9 @@ domains (or with all others when none is held out), and every pair of domains.
 - **Limits**: source error, half the proxy A-distance and the joint error of one classifier (Ben-David et al. 2010), as
   a diagnosis and not as a certificate.
 - **CKA** (Kornblith et al. 2019, debiased): how alike two checkpoints or layers arrange the same samples.
+- **Kept and forgotten**: where tasks were learned one after the other, the accuracy on each after each further one,
+  in seen and unseen domains; forgetting (Chaudhry et al. 2018) is what was lost since a task's best. Record it with an
+  ordered attribute `stream_stage` and predictions after every task, or open a log that has an accuracy per task.
 
 How sure: each distance stands beside its null, what it becomes when domain labels are shuffled within classes, with
 a p-value corrected for the number of comparisons (Benjamini and Hochberg). The proxy A-distance has a 95 % interval.
@@ -37,9 +40,13 @@ gaps: its trustworthiness and neighbour recall are printed on it, and the points
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pandas as pd
 
-from workbench.lenses.base import Lens, View
+from workbench.core import Run
+from workbench.lenses.base import Lens, Verdict, View
 from workbench.lenses.domains.depth_figures import (
     bound_figure,
     class_mix_figure,
@@ -51,14 +58,63 @@ from workbench.lenses.domains.depth_figures import (
 from workbench.lenses.domains.figures import class_bars, distance_matrix, mixing_figure, over_layers, over_training
 from workbench.lenses.domains.map_figure import aligned_figure, colour_options, map_figure
 from workbench.lenses.domains.measure import MEASURES, REFERENCE
-from workbench.lenses.domains.statistics import DomainShift, statistics
-from workbench.lenses.domains.verdicts import verdicts
+from workbench.lenses.domains.statistics import DomainShift
+from workbench.lenses.domains.statistics import statistics as shift_statistics
+from workbench.lenses.domains.stream import Stream, is_stream, stream_of
+from workbench.lenses.domains.stream_figures import stream_in
+from workbench.lenses.domains.stream_verdicts import stream_verdicts
+from workbench.lenses.domains.stream_views import STREAM_VIEWS, stream_tables
+from workbench.lenses.domains.verdicts import verdicts as shift_verdicts
 
-__all__ = ["LENS", "MEASURES", "REFERENCE", "DomainShift", "colour_options", "map_figure", "statistics", "verdicts"]
+__all__ = [
+    "LENS",
+    "MEASURES",
+    "REFERENCE",
+    "DomainShift",
+    "Stream",
+    "colour_options",
+    "map_figure",
+    "statistics",
+    "verdicts",
+]
 
 
-def tables(stats: DomainShift) -> dict[str, pd.DataFrame]:
+class _DomainLens(Lens):
+    """Also reads tasks learned one after the other, which need no embeddings."""
+
+    def check(self, run: Run) -> Run:
+        return run if is_stream(run) else super().check(run)
+
+
+def statistics(run: Run, **options: Any) -> DomainShift | Stream:
+    """Everything about the domains; a stream of tasks alone where the run recorded no embeddings.
+
+    Args:
+        **options: See :func:`workbench.lenses.domains.statistics.statistics`.
+    """
+    if not (run.has("embeddings") and run.has("samples")):
+        stream = stream_of(run)
+        if stream is not None:
+            return stream
+    return shift_statistics(run, **options)
+
+
+def verdicts(stats: DomainShift | Stream) -> list[Verdict]:
+    """Worst first."""
+    return stream_verdicts(stats) if isinstance(stats, Stream) else shift_verdicts(stats)
+
+
+def tables(stats: DomainShift | Stream) -> dict[str, pd.DataFrame]:
     """The numbers behind the figures."""
+    stream = stream_in(stats)
+    return (_shift_tables(stats) if isinstance(stats, DomainShift) else {}) | (stream_tables(stream) if stream else {})
+
+
+def _has_shift(stats: DomainShift | Stream) -> bool:
+    return isinstance(stats, DomainShift)
+
+
+def _shift_tables(stats: DomainShift) -> dict[str, pd.DataFrame]:
     return {
         "Distances": stats.comparisons,
         "Neighbour mixing": stats.mixing,
@@ -74,42 +130,44 @@ def tables(stats: DomainShift) -> dict[str, pd.DataFrame]:
     }
 
 
-LENS = Lens(
+_VIEWS = (
+    View("map", "Map", map_figure,
+         "Each point is a sample; near points are alike inside the model. Faint points and a low recall mean that "
+         "the flat picture misleads there."),
+    View("matrix", "Distances", distance_matrix,
+         "Every pair of domains with its distance and corrected p-value; grey cells are no different from chance."),
+    View("training", "Over training", over_training,
+         "Distance of each domain from the training domains at every recorded checkpoint; above the shaded band it "
+         "is more than chance."),
+    View("layers", "Through the network", over_layers,
+         "The same along the layers: high first and low last means that the network removes the domain by itself."),
+    View("mixing", "Mixing", mixing_figure,
+         "Whether nearest neighbours come from other domains, over all samples and within classes."),
+    View("classes", "Per class", class_bars,
+         "How far each class of a domain lies from the same class elsewhere; hatched bars: only chance."),
+    View("witness", "Evidence", witness_figure,
+         "The samples that make the difference: typical of the domain to the right, of its reference to the left."),
+    View("split", "Kind of shift", split_figure,
+         "The change of accuracy, split into another mix of classes and other answers within the same classes."),
+    View("mix", "Mix of classes", class_mix_figure,
+         "Shares of the classes in a domain, and what would be guessed without its labels."),
+    View("estimates", "Without labels", estimates_figure,
+         "Accuracy guessed from confidences and distances without a domain's labels, beside the true accuracy."),
+    View("bound", "Limits", bound_figure,
+         "Error in the reference, domain distance and joint error: the largest term is what to work on."),
+    View("similarity", "Layers and steps", similarity_figure,
+         "Which layers moved during training, and which layers resemble each other (CKA)."),
+    View("aligned", "Map over training", aligned_figure,
+         "The same samples at every checkpoint, turned onto one another, as an animation."),
+)  # fmt: skip
+
+LENS = _DomainLens(
     slug="domains",
     title="How far apart are my domains inside the model?",
     doc=__doc__,
     needs=("embeddings", "samples"),
     statistics=statistics,
     verdicts=verdicts,
-    views=(
-        View("map", "Map", map_figure,
-             "Each point is a sample; near points are alike inside the model. Faint points and a low recall mean that "
-             "the flat picture misleads there."),
-        View("matrix", "Distances", distance_matrix,
-             "Every pair of domains with its distance and corrected p-value; grey cells are no different from chance."),
-        View("training", "Over training", over_training,
-             "Distance of each domain from the training domains at every recorded checkpoint; above the shaded band it "
-             "is more than chance."),
-        View("layers", "Through the network", over_layers,
-             "The same along the layers: high first and low last means that the network removes the domain by itself."),
-        View("mixing", "Mixing", mixing_figure,
-             "Whether nearest neighbours come from other domains, over all samples and within classes."),
-        View("classes", "Per class", class_bars,
-             "How far each class of a domain lies from the same class elsewhere; hatched bars: only chance."),
-        View("witness", "Evidence", witness_figure,
-             "The samples that make the difference: typical of the domain to the right, of its reference to the left."),
-        View("split", "Kind of shift", split_figure,
-             "The change of accuracy, split into another mix of classes and other answers within the same classes."),
-        View("mix", "Mix of classes", class_mix_figure,
-             "Shares of the classes in a domain, and what would be guessed without its labels."),
-        View("estimates", "Without labels", estimates_figure,
-             "Accuracy guessed from confidences and distances without a domain's labels, beside the true accuracy."),
-        View("bound", "Limits", bound_figure,
-             "Error in the reference, domain distance and joint error: the largest term is what to work on."),
-        View("similarity", "Layers and steps", similarity_figure,
-             "Which layers moved during training, and which layers resemble each other (CKA)."),
-        View("aligned", "Map over training", aligned_figure,
-             "The same samples at every checkpoint, turned onto one another, as an animation."),
-    ),
+    views=(*(replace(view, applies=_has_shift) for view in _VIEWS), *STREAM_VIEWS),
     tables=tables,
-)  # fmt: skip
+)

@@ -50,15 +50,12 @@ def _counts(run: Run, who: Cohort) -> pd.DataFrame:
     columns = ["step", "domain", "correct", "n"]
     if who.task is None or not run.has("predictions"):
         return pd.DataFrame(columns=columns)
-    target, by = _identifier(f"target_{who.task}"), _identifier(who.by)
+    target, by = identifier(f"target_{who.task}"), identifier(who.by)
     splits = sorted(set(who.frame["split"].fillna("").astype(str)))
     frame = run.query(
         f"""
         SELECT p.step AS step, coalesce(CAST(s.{by} AS VARCHAR), '') AS domain,
-               sum(CASE WHEN CAST(p.prediction AS VARCHAR) = CAST(s.{target} AS VARCHAR)
-                         OR TRY_CAST(p.prediction AS DOUBLE) = TRY_CAST(s.{target} AS DOUBLE) THEN 1 ELSE 0 END)
-                   AS correct,
-               count(*) AS n
+               sum({right_answer(target)}) AS correct, count(*) AS n
         FROM predictions p JOIN samples s ON s.sample = p.sample
         WHERE p.task = $task AND s.{target} IS NOT NULL AND p.prediction IS NOT NULL
               AND lower(CAST(s.{target} AS VARCHAR)) <> 'nan'
@@ -70,8 +67,21 @@ def _counts(run: Run, who: Cohort) -> pd.DataFrame:
     return frame[columns]
 
 
-def _identifier(name: str) -> str:
+def identifier(name: str) -> str:
+    """The name of a column as SQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def right_answer(target: str) -> str:
+    """SQL: 1 where the prediction ``p`` is the target of its sample ``s``, as text or as a number, else 0.
+
+    Args:
+        target: The column of ``samples``, as :func:`identifier` gives it.
+    """
+    return (
+        f"CASE WHEN CAST(p.prediction AS VARCHAR) = CAST(s.{target} AS VARCHAR) "
+        f"OR TRY_CAST(p.prediction AS DOUBLE) = TRY_CAST(s.{target} AS DOUBLE) THEN 1 ELSE 0 END"
+    )
 
 
 def _against(now: pd.DataFrame, name: str, reference: list[str]) -> dict[str, float]:

@@ -15,6 +15,7 @@ from workbench.lenses.domains.accuracy import accuracy_by_domain, reference_code
 from workbench.lenses.domains.depth import Depth, depth_of
 from workbench.lenses.domains.measure import REFERENCE, Measured, Slice, measure, slice_of
 from workbench.lenses.domains.points import Cohort, Points, cohort, points_of, recorded
+from workbench.lenses.domains.stream import Stream, stream_of
 from workbench.lenses.intervals import benjamini_hochberg
 
 #: Points of one layer at one step that are kept for maps.
@@ -50,6 +51,7 @@ class DomainShift:
             without predictions.
         depth: What lies behind the shift at the last step: label shift, estimated accuracies, evidence.
         points: Embeddings per (layer, step) for maps, at most 5,000 each.
+        stream: What is kept of tasks learned one after the other; None where the run is no such stream.
         notes: What was left out, as sentences.
     """
 
@@ -70,6 +72,7 @@ class DomainShift:
     points: Mapping[tuple[str, int], Points]
     settings: Settings
     notes: tuple[str, ...]
+    stream: Stream | None = None
 
     def reference_of(self, domain: str) -> tuple[str, ...]:
         """The domains that ``domain`` is compared with as a whole."""
@@ -147,6 +150,7 @@ def statistics(
         points=points,
         settings=Settings(seed, permutations, max_points // len(who.domains)),
         notes=tuple(notes),
+        stream=stream_of(run),
     )
 
 

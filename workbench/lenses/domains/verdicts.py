@@ -10,6 +10,7 @@ import pandas as pd
 from workbench.lenses.base import Level, Verdict
 from workbench.lenses.domains.measure import REFERENCE
 from workbench.lenses.domains.statistics import DomainShift
+from workbench.lenses.domains.stream_verdicts import stream_verdicts
 from workbench.lenses.words import percent, percent_range
 
 ALPHA = 0.05
@@ -35,8 +36,12 @@ def verdicts(stats: DomainShift) -> list[Verdict]:
 
     The domain that lies furthest in the last layer is named (in an earlier one when the last shows no shift): that is
     what the classifier sees; the first layers always tell domains apart. Held-out domains that are shifted are named
-    as well.
+    as well. What is forgotten of tasks learned one after the other follows.
     """
+    return [*_shift_verdicts(stats), *(stream_verdicts(stats.stream) if stats.stream else ())]
+
+
+def _shift_verdicts(stats: DomainShift) -> list[Verdict]:
     step = stats.steps[-1]
     compared = stats.comparisons[(stats.comparisons["step"] == step) & (stats.comparisons["domain_b"] == REFERENCE)]
     distances = compared[compared["measure"] == "mmd2"]
