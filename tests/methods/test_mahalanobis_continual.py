@@ -60,7 +60,7 @@ def stream(seed, n_tasks=3, n=24):
 def trained(config, head=None, n_tasks=3, steps=6, seed=0):
     """A learner after a short stream, and every loss on the way."""
     torch.manual_seed(seed)
-    learner = MahalanobisContinual(net_of(head or MahalanobisHead(6, 3)), config)
+    learner = MahalanobisContinual(net_of(head or MahalanobisHead(6, 3, 1.0)), config)
     history = []
     for x, labels in stream(seed, n_tasks):
         learner.begin_task(x, labels)
@@ -150,7 +150,7 @@ def test_the_penalty_is_zero_at_the_identity_and_counts_squares():
 # -- growing ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("head", [MahalanobisHead(6, 3), LinearHead(6)], ids=["mahalanobis", "linear"])
+@pytest.mark.parametrize("head", [MahalanobisHead(6, 3, 1.0), LinearHead(6)], ids=["mahalanobis", "linear"])
 def test_a_new_class_leaves_the_others_scores(head):
     """To the last bit with metrics; a linear layer's product may round otherwise when it gets another column."""
     net = net_of(head)
@@ -165,7 +165,7 @@ def test_a_new_class_leaves_the_others_scores(head):
 
 
 def test_centres_start_at_the_class_means_of_the_features():
-    net = net_of(MahalanobisHead(6, 3))
+    net = net_of(MahalanobisHead(6, 3, 1.0))
     (x, labels), *_ = stream(0)
     net.grow(x, labels)
     torch.testing.assert_close(net.head.centres[1].detach(), net.backbone(x[labels == 1]).detach().mean(dim=0))
@@ -181,7 +181,7 @@ def test_classes_must_come_in_order():
 
 
 def test_a_metric_that_is_not_learned_stays():
-    learner, _ = trained(Config(rank=6), MahalanobisHead(6, 6, learn_metric=False))
+    learner, _ = trained(Config(rank=6), MahalanobisHead(6, 6, 1.0, learn_metric=False))
     torch.testing.assert_close(class_metrics(learner.net.head.factors), torch.eye(6).expand(6, -1, -1))
     assert learner.net.head.biases.tolist() == [0.0] * 6
 
@@ -249,7 +249,7 @@ def test_buffers_are_averaged_and_counters_copied():
 
 def test_the_average_takes_new_classes_as_they_are_and_keeps_its_own_old_ones():
     (x, labels), (new, new_labels) = stream(0, 2)
-    net = net_of(MahalanobisHead(6, 3))
+    net = net_of(MahalanobisHead(6, 3, 1.0))
     net.grow(x, labels)
     average = MovingAverage(net, 0.9)
     with torch.no_grad():
@@ -283,7 +283,7 @@ def test_distance_is_relative_to_the_net():
 def plainly_trained(seed=0, n_tasks=3, steps=6):
     """The stream by plain cross-entropy on a growing net, without the learner."""
     torch.manual_seed(seed)
-    net = net_of(MahalanobisHead(6, 3))
+    net = net_of(MahalanobisHead(6, 3, 1.0))
     for x, labels in stream(seed, n_tasks):
         net.grow(x, labels)
         optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
@@ -308,7 +308,7 @@ def test_one_task_alone_is_plain_training_to_the_last_bit():
 
 def test_decay_one_is_the_frozen_model_of_the_previous_task_to_the_last_bit():
     torch.manual_seed(0)
-    net, frozen, n_old = net_of(MahalanobisHead(6, 3)), None, 0
+    net, frozen, n_old = net_of(MahalanobisHead(6, 3, 1.0)), None, 0
     for x, labels in stream(0):
         n_old = net.n_classes
         net.grow(x, labels)
@@ -375,6 +375,7 @@ def test_exemplars_that_cannot_be_had_are_named():
     [
         ({"rank": 0}, "rank=0"),
         ({"temperature": 0.0}, "temperature=0.0"),
+        ({"start": 0.0}, "start=0.0"),
         ({"distil": -1.0}, "got -1.0"),
         ({"decay": 1.5}, "must lie in"),
     ],
@@ -416,7 +417,7 @@ def fitted_accuracy(head, seed, frozen=()):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_metrics_tell_two_concentric_clouds_apart_and_a_linear_head_cannot(seed):
-    assert fitted_accuracy(MahalanobisHead(6, 6), seed) > 0.95
+    assert fitted_accuracy(MahalanobisHead(6, 6, 1.0), seed) > 0.95
     assert fitted_accuracy(LinearHead(6), seed) < 0.65
 
 
@@ -424,7 +425,7 @@ def test_metrics_tell_two_concentric_clouds_apart_and_a_linear_head_cannot(seed)
 def test_the_bias_stands_for_the_determinant_unless_the_centres_can(seed):
     # Without b, a score never exceeds 0, so with both centres in the middle the wider metric wins everywhere. Centres
     # that are free to leave the middle make up for it.
-    held = fitted_accuracy(MahalanobisHead(6, 6), seed, frozen=("head.biases", "head.centres"))
-    free = fitted_accuracy(MahalanobisHead(6, 6), seed, frozen=("head.biases",))
+    held = fitted_accuracy(MahalanobisHead(6, 6, 1.0), seed, frozen=("head.biases", "head.centres"))
+    free = fitted_accuracy(MahalanobisHead(6, 6, 1.0), seed, frozen=("head.biases",))
     assert held < 0.8
     assert free > 0.95

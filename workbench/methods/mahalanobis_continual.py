@@ -56,12 +56,14 @@ class Config:
     distil: float = 1.0  # λ_kd; 0 is replay alone
     temperature: float = 2.0  # T
     decay: float = 0.99  # γ
+    start: float = 0.3  # length of the rows of L when a class arrives
     metric_penalty: float = 0.0  # λ_m
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or self.temperature <= 0:
+        if self.rank < 1 or self.temperature <= 0 or self.start <= 0:
             raise ConfigError(
-                f"rank and temperature must be positive; got rank={self.rank}, temperature={self.temperature}."
+                "rank, temperature and start must be positive; "
+                f"got rank={self.rank}, temperature={self.temperature}, start={self.start}."
             )
         if self.distil < 0 or self.metric_penalty < 0:
             raise ConfigError(
@@ -145,13 +147,16 @@ class MahalanobisHead(nn.Module):
             distances to learned centres.
     """
 
-    def __init__(self, width: int, rank: int = Config.rank, *, learn_metric: bool = True) -> None:
+    def __init__(
+        self, width: int, rank: int = Config.rank, start: float = Config.start, *, learn_metric: bool = True
+    ) -> None:
         super().__init__()
         if rank > width:
             raise ConfigError(f"rank must not exceed the width of the features, {width}; got {rank}.")
         self.learn_metric = learn_metric
-        # What every class's L starts from: R orthonormal rows, so that all classes measure alike.
-        self.register_buffer("start", torch.linalg.qr(torch.randn(width, rank))[0].T.contiguous(), persistent=False)
+        # What every class's L starts from: R orthogonal rows, so that all classes measure alike.
+        rows = torch.linalg.qr(torch.randn(width, rank))[0].T
+        self.register_buffer("start", start * rows.contiguous(), persistent=False)
         self.start: Tensor
         self.centres = nn.Parameter(torch.zeros(0, width))
         self.factors = nn.Parameter(torch.zeros(0, rank, width))
