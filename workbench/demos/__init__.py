@@ -16,8 +16,10 @@ from workbench.demos.recipes import (
     digit_domains,
     digit_pairs,
     faults,
+    gradsplit,
     gsnr_dropout,
     gsnr_shortcut,
+    mahalanobis_continual,
     null,
     scenes_two_datasets,
 )
@@ -33,6 +35,8 @@ RECIPES: tuple[Recipe, ...] = (
     faults.RECIPE,
     gsnr_dropout.RECIPE,
     gsnr_shortcut.RECIPE,
+    gradsplit.RECIPE,
+    mahalanobis_continual.RECIPE,
     null.RECIPE,
 )
 
