@@ -49,7 +49,7 @@ def test_every_run_of_a_project_opens(tmp_path):
         assert np.isnan(table.query("tag == 'bad'")["value"]).all()
         assert run.info.config == {"lr": 0.1}
         assert validate(run.path) == []
-    assert "1 record(s) of run 'first'" in str(runs["mine.db/first"].problems[0])
+    assert "1 record(s) could not be understood" in str(runs["mine.db/first"].problems[0])
     assert list(open_runs(tmp_path / "mine.db")) == ["mine.db/first", "mine.db/second"]
 
 

@@ -13,7 +13,6 @@ from workbench.runs import open_run
 from workbench.runs.checkpoint_series import below, series
 from workbench.runs.checkpoints import changes, open_checkpoint
 
-
 #: Columns that are printed only where they say something.
 _BRIEF = ("problem", "most_changed", "tensors", "step")
 

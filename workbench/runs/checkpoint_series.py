@@ -25,6 +25,7 @@ _STATES = re.compile(
 )  # fmt: skip
 #: How a name tells its step, most telling first; then how it tells its epoch.
 _STEP = (r"step[=_-]?(\d+)", r"(?:checkpoint|ckpt)[=_-](\d+)", r"iter(?:ation)?[=_-]?(\d+)", r"epoch[=_-]?(\d+)")
+_ONE = re.compile(r"(checkpoint|ckpt|step|epoch|iter)[=_-]?\d+", re.IGNORECASE)
 _WEIGHTS_BIN = re.compile(r"^(pytorch_model|adapter_model|diffusion_pytorch_model|model|consolidated)", re.IGNORECASE)
 
 
@@ -53,7 +54,9 @@ def below(place: Path) -> list[Entry]:
     for path in find_checkpoints(place):
         inner = path.relative_to(place)
         if len(inner.parts) <= MOST_DEPTH and is_weights(path):
-            found.append((Entry(inner.as_posix(), step_of(inner), path, _size(path)), path.stat().st_mtime))
+            # A folder of one checkpoint carries the step itself.
+            named = Path(place.name) / inner if _ONE.fullmatch(place.name) else inner
+            found.append((Entry(inner.as_posix(), step_of(named), path, _size(path)), path.stat().st_mtime))
     found.sort(key=lambda item: (item[0].step is None, item[0].step or 0, item[1], item[0].name))
     return [entry for entry, _ in found[:MOST_FILES]]
 

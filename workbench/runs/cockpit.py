@@ -1,7 +1,7 @@
 """Cockpit: a JSON log of quantities per iteration, ``{iteration: {quantity: value}}`` or the other way round.
 
-Numbers become scalars; lists with one number a layer become ``<quantity>/<place>``; histograms are left out.
-Written from the published file layout; not tested with files made by Cockpit itself.
+Numbers become scalars; lists and arrays with one number a layer become ``<quantity>/<place>``; one-dimensional
+histograms of all parameters are kept as such. Tested with data made by Cockpit 1.0.2.
 """
 
 from __future__ import annotations
@@ -12,9 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core import Problem, RunFormatError, RunWriter
-from workbench.runs.format import Format, as_number
+from workbench.runs.format import Format, as_number, as_step
 
-_QUANTITIES = (b'"GradNorm"', b'"MeanGSNR"', b'"InnerTest"', b'"NormTest"', b'"OrthoTest"', b'"UpdateSize"', b'"CABS"')
+_QUANTITIES = tuple(
+    f'"{name}"'.encode()
+    for name in (
+        "Alpha", "CABS", "Distance", "EarlyStopping", "GradHist1d", "GradHist2d", "GradNorm", "HessMaxEV", "HessTrace",
+        "InnerTest", "MeanGSNR", "NormTest", "OrthoTest", "TICDiag", "TICTrace", "UpdateSize",
+    )
+)  # fmt: skip
 _MOST_PLACES = 200
 
 
@@ -31,7 +37,7 @@ def sources(path: Path) -> list[Path]:
 
 
 def read(path: Path, writer: RunWriter) -> list[Problem]:
-    """Fill the scalars.
+    """Fill the scalars and histograms.
 
     Raises:
         RunFormatError: not JSON, or no iterations in it.
@@ -43,26 +49,48 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
     points = list(_points(content))
     if not points:
         raise RunFormatError(f"{path} holds no quantities by iteration: it is no Cockpit log.")
-    step, tag, value = (list(column) for column in zip(*points, strict=True))
-    writer.write("scalars", {"step": step, "tag": tag, "value": value, "wall_time": path.stat().st_mtime})
+    numbers = [(step, tag, number) for step, quantity, value in points for tag, number in _numbers(quantity, value)]
+    if numbers:
+        step, tag, value = (list(column) for column in zip(*numbers, strict=True))
+        writer.write("scalars", {"step": step, "tag": tag, "value": value, "wall_time": path.stat().st_mtime})
+    for at, quantity, value in points:
+        found = _histogram(value)
+        if found is not None:
+            writer.write("histograms", {"step": at, "tag": quantity, "edges": [found[0]], "counts": [found[1]]})
     return []
 
 
-def _points(content: Any) -> Iterator[tuple[int, str, float]]:
+def _points(content: Any) -> Iterator[tuple[int, str, Any]]:
     for outer, inner in content.items() if isinstance(content, dict) else ():
         for key, value in inner.items() if isinstance(inner, dict) else ():
             iteration, quantity = (outer, key) if str(outer).isdigit() else (key, outer)
             if str(iteration).isdigit():
-                yield from _numbers(int(iteration), str(quantity), value)
+                yield as_step(int(iteration), 0), str(quantity), value
 
 
-def _numbers(step: int, tag: str, value: Any) -> Iterator[tuple[int, str, float]]:
+def _numbers(tag: str, value: Any) -> Iterator[tuple[str, float]]:
     number = as_number(value)
+    found = _list(value)
     if number is not None:
-        yield step, tag, number
-    elif isinstance(value, list) and len(value) <= _MOST_PLACES and all(as_number(item) is not None for item in value):
-        for place, item in enumerate(value):
-            yield step, f"{tag}/{place}", float(item)
+        yield tag, number
+    elif found is not None and len(found) <= _MOST_PLACES:
+        for place, item in enumerate(found):
+            yield f"{tag}/{place}", item
+
+
+def _histogram(value: Any) -> tuple[list[float], list[float]] | None:
+    """Edges and counts of a one-dimensional histogram of all parameters."""
+    if not isinstance(value, dict) or "edges" not in value or "hist" not in value:
+        return None
+    edges, counts = _list(value["edges"]), _list(value["hist"])
+    return (edges, counts) if edges and counts and len(edges) == len(counts) + 1 else None
+
+
+def _list(value: Any) -> list[float] | None:
+    """A flat list of numbers, also one that was an array; None for anything else."""
+    items = value.get("__ndarray__") if isinstance(value, dict) else value
+    numbers = [as_number(item) for item in items] if isinstance(items, list) else [None]
+    return None if None in numbers else [number for number in numbers if number is not None]
 
 
 FORMAT = Format("cockpit", "Cockpit log", recognises, sources, read)

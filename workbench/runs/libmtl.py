@@ -2,7 +2,7 @@
 
 A line ``LOG FORMAT | seg_LOSS mIoU pixAcc | depth_LOSS abs_err rel_err | TIME`` names the numbers of the lines
 ``Epoch: 0003 | TRAIN: 0.91 0.52 0.80 | 0.61 … | Time: 9.1 | TEST: …``. Tags are ``train/seg_LOSS``, ``test/mIoU``…
-Written from the published output; not tested with output made by LibMTL itself.
+Tested with output made by LibMTL 1.1.5.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
     hparams = (path if path.is_dir() else path.parent) / "hparams.yaml"
     if hparams.is_file():
         found, more = read_yaml(hparams)
-        config = found | config
+        config |= found  # it keeps lists and nested values, which the event file holds as text
         problems += more
     writer.update(config=config, notes=tuple(summaries.finish()))
     return problems

@@ -1,7 +1,8 @@
 """Trackio projects: one SQLite file a project, several runs in it.
 
-Tables: metrics(timestamp, run_name, step, metrics as JSON), configs(run_name, config as JSON). Values may be stored as
-text or as bytes. The file is opened for reading only.
+Tables: metrics(timestamp, run_name, step, metrics as JSON), configs(run_name, config as JSON); in newer versions both
+have a run_id, so that several runs may have one name. Values may be stored as text or as bytes. The file is opened for
+reading only. Tested with data made by Trackio 0.43.
 """
 
 from __future__ import annotations
@@ -42,22 +43,33 @@ def sources(path: Path) -> list[Path]:
 
 def members(path: Path) -> Mapping[str, Format]:
     """A format for every run of the project."""
-    names = [str(name) for (name,) in _rows(path, "SELECT DISTINCT run_name FROM metrics ORDER BY run_name")]
-    return {
-        name: Format(f"trackio/{name}", FORMAT.name, recognises, sources, partial(_read_member, name)) for name in names
-    }
+    key = _key(path)
+    rows = _rows(path, f"SELECT {key}, run_name, min(id) AS first FROM metrics GROUP BY 1, 2 ORDER BY run_name, first")
+    found: dict[str, Format] = {}
+    for identity, name, _ in rows:
+        unique = str(name) if str(name) not in found else f"{name} ({len(found)})"
+        read_it = partial(_read_member, str(identity))
+        found[unique] = Format(f"trackio/{unique}", FORMAT.name, recognises, sources, read_it)
+    return found
+
+
+def _key(path: Path) -> str:
+    """The column that tells runs apart."""
+    columns = {str(row[1]) for row in _rows(path, "PRAGMA table_info(metrics)")}
+    return "run_id" if "run_id" in columns else "run_name"
 
 
 def read(path: Path, writer: RunWriter) -> list[Problem]:
     """Read the first run of the project."""
-    name = next(iter(members(path)), None)
-    return [] if name is None else _read_member(name, path, writer)
+    member = next(iter(members(path).values()), None)
+    return [] if member is None else member.read(path, writer)
 
 
-def _read_member(name: str, path: Path, writer: RunWriter) -> list[Problem]:
+def _read_member(identity: str, path: Path, writer: RunWriter) -> list[Problem]:
     columns: dict[str, list[Any]] = {"step": [], "tag": [], "value": [], "wall_time": []}
     n_bad = 0
-    rows = _rows(path, "SELECT step, metrics, timestamp FROM metrics WHERE run_name = ? ORDER BY id", (name,))
+    key = _key(path)
+    rows = _rows(path, f"SELECT step, metrics, timestamp FROM metrics WHERE {key} = ? ORDER BY id", (identity,))
     for step, text, timestamp in rows:
         try:
             logged = json.loads(text)
@@ -71,19 +83,18 @@ def _read_member(name: str, path: Path, writer: RunWriter) -> list[Problem]:
             for column, entry in zip(columns.values(), point, strict=True):
                 column.append(entry)
     writer.write("scalars", columns)
-    writer.update(config=_config(path, name))
-    return (
-        [Problem(path, f"{n_bad} record(s) of run '{name}' could not be understood and were skipped")] if n_bad else []
-    )
+    writer.update(config=_config(path, key, identity))
+    return [Problem(path, f"{n_bad} record(s) could not be understood and were skipped")] if n_bad else []
 
 
-def _config(path: Path, name: str) -> dict[str, Any]:
+def _config(path: Path, key: str, identity: str) -> dict[str, Any]:
+    """What the run was started with, without what Trackio adds about itself."""
     try:
-        rows = _rows(path, "SELECT config FROM configs WHERE run_name = ?", (name,))
+        rows = _rows(path, f"SELECT config FROM configs WHERE {key} = ?", (identity,))
         found = json.loads(rows[0][0]) if rows else {}
     except (RunFormatError, ValueError, TypeError):  # older projects have no such table
         return {}
-    return found if isinstance(found, dict) else {}
+    return {name: value for name, value in found.items() if name[:1] != "_"} if isinstance(found, dict) else {}
 
 
 def _number(value: Any) -> float | None:
