@@ -12,6 +12,7 @@ from workbench.core import ConfigError
 from workbench.demos.claim import Claim
 from workbench.demos.recipe import Job, Recipe, Stopped, Variant, train
 from workbench.demos.recipes import (
+    cdt,
     digit_biases,
     digit_domains,
     digit_pairs,
@@ -20,6 +21,7 @@ from workbench.demos.recipes import (
     gsnr_dropout,
     gsnr_shortcut,
     mahalanobis_continual,
+    mvcom,
     null,
     scenes_two_datasets,
 )
@@ -36,6 +38,8 @@ RECIPES: tuple[Recipe, ...] = (
     gsnr_dropout.RECIPE,
     gsnr_shortcut.RECIPE,
     gradsplit.RECIPE,
+    mvcom.RECIPE,
+    cdt.RECIPE,
     mahalanobis_continual.RECIPE,
     null.RECIPE,
 )
