@@ -10,9 +10,10 @@ from choice import chosen_run, current
 from readings import reading
 from widgets import one_of
 from workbench.core import Run, WorkbenchError
-from workbench.lenses import LENSES, Lens
+from workbench.lenses import LENSES, Lens, Reading
 from workbench.lenses.bias import paired
 from workbench.lenses.compare import differences, metrics, same_scales
+from workbench.lenses.gsnr import paired as with_and_without
 from workbench.lenses.links import first_verdict
 
 
@@ -42,6 +43,19 @@ def figures(first: Run, second: Run, lens: Lens) -> None:
             parts.chart(fig, f"{place} {lens.slug}", found.verdict.sentence, parts.MAIN_HEIGHT)
     if lens.slug == "bias":
         sample_by_sample(first, second)
+    if lens.slug == "gsnr":
+        parameter_by_parameter(a, b)
+
+
+def parameter_by_parameter(first: Reading, second: Reading) -> None:
+    """GSNR of single parameters in both runs, at a step that both recorded."""
+    steps = with_and_without.common_steps(first.stats, second.stats)
+    if not steps:
+        st.caption("The two runs recorded their GSNR at different steps.")
+        return
+    at = one_of("Step", steps, "both_step", first=steps[-1])
+    names = (first.run.name, second.run.name)
+    parts.chart(with_and_without.figure(first.stats, second.stats, names, at), "both", "GSNR in both runs, overlaid")
 
 
 def sample_by_sample(first: Run, second: Run) -> None:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from frame import lens_page
 from widgets import one_of, switch
+from workbench.lenses.gsnr.dropout_figures import GROUNDS
 from workbench.lenses.gsnr.statistics import Gsnr
 
 EVERY = "every module"
@@ -22,4 +23,20 @@ with page.controls:
 
 part = None if chosen == EVERY else chosen
 page.main(part=part, style=style, tensors=tensors and part in modules)
-page.further(part=part, tensors=tensors)
+masks = stats.dropout
+
+
+def tensor() -> str | None:
+    return one_of("Weights", list(masks.overlays), "tensor", first=masks.first) if masks.overlays else None
+
+
+def at() -> int | None:
+    steps = masks.mask_steps.tolist()
+    return one_of("Step of the mask", steps, "mask_step", first=steps[-1]) if steps else None
+
+
+def ground() -> str:
+    return one_of("Inputs coloured by", GROUNDS, "ground")
+
+
+page.further(part=part, tensors=tensors, tensor=tensor, at=at, ground=ground)

@@ -32,7 +32,7 @@ choices.
 from __future__ import annotations
 
 from workbench.lenses.base import Lens, View
-from workbench.lenses.gsnr import figures
+from workbench.lenses.gsnr import dropout_figures, figures
 from workbench.lenses.gsnr.statistics import Gsnr, statistics
 from workbench.lenses.gsnr.tables import tables
 from workbench.lenses.gsnr.verdicts import verdicts
@@ -85,6 +85,38 @@ LENS = Lens(
             figures.mask,
             "What GSNR dropout would take from each module at a ratio, with all weights ranked together. Where one "
             "module loses most of its weights, rank per module instead. Which weights they are is not recorded.",
+        ),
+        View(
+            "timeline",
+            "Shortcut timeline",
+            dropout_figures.timeline,
+            "Share of the first-layer weights with the highest GSNR that read each group of inputs; dotted, the "
+            "group's share of all weights. A group far above its dotted line is what the net is learning just now.",
+            applies=lambda stats: bool(stats.dropout.shortcut),
+        ),
+        View(
+            "overlay",
+            "Mask overlay",
+            dropout_figures.overlay,
+            "Orange: the weights that the last step left out, on the ground of what ranked them (empty: no gradient at "
+            "all). Beside it, where the inputs are a picture: the same by input, and by group of inputs.",
+            applies=lambda stats: bool(stats.dropout.overlays),
+        ),
+        View(
+            "churn",
+            "Mask over training",
+            dropout_figures.churn,
+            "Left: 1 is the same mask as one step before. Right: if the net does better without what was left out, it "
+            "has learnt to do without weights that it gets back at test time.",
+            applies=lambda stats: len(stats.dropout.overlap.steps) > 0,
+        ),
+        View(
+            "cliff",
+            "Ratio cliff",
+            dropout_figures.cliff,
+            "Many trainings side by side: accuracy of the whole net by rule and by ratio of masked weights; the dotted "
+            "line is guessing.",
+            applies=lambda stats: stats.dropout.cliff is not None,
         ),
     ),
     tables=tables,

@@ -14,6 +14,11 @@ from workbench.lenses.gsnr.figures import empty, short
 from workbench.lenses.gsnr.statistics import Gsnr
 from workbench.lenses.palette import CATEGORICAL, SEQUENTIAL, UNKNOWN, colours, faded, symbols
 
+#: What the picture of the inputs can show.
+Ground = Literal["score", "left out"]
+GROUNDS: tuple[Ground, ...] = ("score", "left out")
+#: Quantiles of the scores at the ends of their colour scale.
+SCALE = (0.01, 0.99)
 #: Weights that were left out.
 LEFT_OUT = "#D55E00"
 
@@ -49,9 +54,7 @@ def timeline(stats: Gsnr) -> go.Figure:
     )  # fmt: skip
 
 
-def overlay(
-    stats: Gsnr, tensor: str | None = None, at: int | None = None, ground: Literal["score", "left out"] = "score"
-) -> go.Figure:
+def overlay(stats: Gsnr, tensor: str | None = None, at: int | None = None, ground: Ground = "score") -> go.Figure:
     """Which weights of one tensor the mask left out, on the ground of what ranked them.
 
     Args:
@@ -100,8 +103,9 @@ def _step_place(found: Dropout, at: int | None) -> int:
 def _matrix(figure: go.Figure, chosen: Overlay, place: int, right_end: float) -> None:
     score, left_out = chosen.score[place], chosen.left_out[place]
     if np.isfinite(score).any():
+        low, high = np.nanquantile(score, SCALE)  # a few weights lie decades away from all others
         figure.add_heatmap(
-            z=score, colorscale=SEQUENTIAL, row=1, col=1,
+            z=score, colorscale=SEQUENTIAL, row=1, col=1, zmin=low, zmax=high,
             hovertemplate="output %{y}, input %{x}: 10<sup>%{z:.1f}</sup><extra></extra>",
             colorbar={"title": {"text": "log<sub>10</sub> of what<br>ranked them"}, "thickness": 12, "x": right_end},
         )  # fmt: skip
@@ -116,12 +120,12 @@ def _matrix(figure: go.Figure, chosen: Overlay, place: int, right_end: float) ->
     figure.update_yaxes(title_text="output", showgrid=False, autorange="reversed", row=1, col=1)
 
 
-def _picture_title(found: Dropout, ground: str) -> str:
+def _picture_title(found: Dropout, ground: Ground) -> str:
     first = next(iter(found.groups))
     return f"{first}: median score" if ground == "score" else f"{first}: share left out"
 
 
-def _picture(figure: go.Figure, found: Dropout, chosen: Overlay, place: int, ground: str) -> None:
+def _picture(figure: go.Figure, found: Dropout, chosen: Overlay, place: int, ground: Ground) -> None:
     assert found.input_shape is not None
     values = chosen.score_by_input[place] if ground == "score" else chosen.by_input[place]
     n = found.input_shape[0] * found.input_shape[1]
