@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+import label_space
 from frame import Options, lens_page
 from widgets import one_of, step
 from workbench.lenses.labels.figures import RELATIONS
@@ -44,4 +45,5 @@ if len(pairs) > 1:
         first, second = names[one_of("Datasets", list(names), "datasets")]
         shown = {"dataset_a": first, "dataset_b": second}
 page.main(**shown)
+label_space.editor(page.run, stats)
 page.further(kinds=lambda: one_of("Relations", ["all", *RELATIONS], "kinds"), dataset=dataset, **shown)

@@ -6,11 +6,12 @@ import json
 
 import pandas as pd
 import pytest
+import yaml
 from label_runs import write_scenes
 
-from workbench.core import Run, RunWriter
+from workbench.core import ConfigError, Run, RunWriter
 from workbench.lenses.labels.statistics import statistics
-from workbench.lenses.labels.unify import propose
+from workbench.lenses.labels.unify import edited, propose
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +87,28 @@ def test_export_is_plain_and_complete(scenes):
     assert {entry["name"] for entry in plain["labels"]} == set(scenes.unified.labels["label"])
     assert plain["mapping"]["fine"]["lane"] == {"unified": "lane", "any_of": ["lane"]}
     assert set(plain["mapping"]["coarse"]) == {"background", "road", "vehicle", "person"}
+
+
+def test_an_edited_space_merges_what_has_one_name_and_checks_the_parents(scenes):
+    unified = {(row.dataset, row.label): row.unified for row in scenes.unified.mapping.itertuples()}
+    parents = scenes.unified.labels.set_index("label")["parent"].to_dict()
+    same = edited(scenes.spaces, unified, parents)
+    pd.testing.assert_frame_equal(same.labels, scenes.unified.labels)
+    assert [set(leaves) for leaves in same.mapping["leaves"]] == [set(a) for a in scenes.unified.mapping["leaves"]]
+    unified["fine", "car"] = unified["fine", "truck"] = "vehicle"
+    merged = edited(scenes.spaces, unified)
+    assert merged.labels.set_index("label").loc["vehicle", "datasets"] == "coarse, fine"
+    with pytest.raises(ConfigError, match="'car' of fine has no unified name"):
+        edited(scenes.spaces, unified | {("fine", "car"): " "})
+    with pytest.raises(ConfigError, match="'lorry', the parent of 'vehicle', is no unified label"):
+        edited(scenes.spaces, unified, {"vehicle": "lorry"})
+    with pytest.raises(ConfigError, match="each be a part of the other"):
+        edited(scenes.spaces, unified, {"vehicle": "person", "person": "vehicle"})
+
+
+def test_a_space_is_written_in_three_formats(scenes):
+    space = scenes.unified
+    assert yaml.safe_load(space.text("yaml")) == json.loads(space.text("json")) == space.export()
+    lines = space.text("csv").splitlines()
+    assert lines[0] == "dataset,label,unified,any_of"
+    assert len(lines) == 1 + len(space.mapping)

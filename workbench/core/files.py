@@ -33,6 +33,16 @@ def cache_folder() -> Path:
     return user_cache_path("urlearn-workbench")
 
 
+def data_folder() -> Path:
+    """Where the workbench keeps what its user made: ``WORKBENCH_DATA_DIR``, or the user's data folder."""
+    given = os.environ.get("WORKBENCH_DATA_DIR")
+    if given:
+        return Path(given)
+    from platformdirs import user_data_path
+
+    return user_data_path("urlearn-workbench")
+
+
 def write_content_atomically(path: Path, content: str | bytes) -> None:
     """Put text (UTF-8) or bytes into ``path`` in one step."""
     data = content.encode("utf-8") if isinstance(content, str) else content

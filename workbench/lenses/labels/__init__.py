@@ -24,6 +24,11 @@ decides nothing.
 **Pull.** Where gradients of both datasets' losses on each label's output were recorded, their cosine shows directly
 whether one loss undoes the other. Losses that stay silent about labels they do not annotate have no gradient there.
 
+**What a loss would teach.** A region that dataset A's head calls u and dataset B calls t pushes u down in a softmax
+over the union: a wrong lesson. Its share is weighed against the regions annotated u, each dataset drawn equally often.
+What the head calls u wrongly at home is listed beside it. A head that was itself trained by such a softmax has learnt
+to keep silent, so the shares of such a run are too small.
+
 **Co-presence.** Within a dataset, two labels share samples more (log odds ratio above 0) or less often than chance. A
 context that one dataset has and another lacks is a shortcut that fails there; pairs are compared by a z-test of the log
 odds ratios, corrected by Benjamini and Hochberg.
@@ -39,6 +44,7 @@ import pandas as pd
 
 from workbench.lenses.base import Lens, View
 from workbench.lenses.labels import figures
+from workbench.lenses.labels.lesson_figure import lesson_figure
 from workbench.lenses.labels.statistics import Labels, statistics
 from workbench.lenses.labels.verdicts import verdicts
 
@@ -49,6 +55,7 @@ def tables(stats: Labels) -> dict[str, pd.DataFrame]:
         "Relations between labels": stats.relations,
         "Conflicting labels": stats.conflicts,
         "Pull on outputs": stats.gradients,
+        "Lessons of each loss": stats.lessons,
         "Proposed label space": stats.unified.labels,
         "Mapping to the proposed space": stats.unified.mapping,
         "Own head's confusion": stats.own,
@@ -92,6 +99,15 @@ LENS = Lens(
             figures.pull,
             "Cosine between the gradients of two datasets' losses on a label's output: below 0, each dataset undoes "
             "what the other teaches. Decide which labels to take out of a shared softmax.",
+        ),
+        View(
+            "lessons",
+            "What a loss would teach",
+            lesson_figure,
+            "Each label's share of wrong lessons under a softmax over all labels, and under one binary loss a class "
+            "that stays silent about labels a dataset does not annotate; right: what relations between labels would "
+            "add. "
+            "Decide which loss to train the union with. Best read from heads that were trained apart.",
         ),
         View(
             "contexts",

@@ -16,6 +16,7 @@ from workbench.lenses.labels.copresence import context_differences, copresence
 from workbench.lenses.labels.gradients import row_conflicts
 from workbench.lenses.labels.relations import INSIDE, OVERLAP, by_names, relation_table, with_own_confusion
 from workbench.lenses.labels.unify import Proposal, propose
+from workbench.lenses.labels.union import lessons
 from workbench.lenses.labels.weights import classifier_rows, with_weight_cosines
 
 
@@ -34,6 +35,8 @@ class Labels:
             label: share with limits, and their Dice. What is confused at home as often as across is no disagreement.
         copresence: Which annotated labels share samples, per dataset. contexts: where that differs between datasets.
         gradients: One row a label: cosine between the datasets' losses on its output (see gradients.row_conflicts).
+        lessons: One row a label and other dataset: what each loss over the union of labels would teach its output (see
+            :func:`union.lessons`); empty where nothing was predicted across.
         unified: A proposed label space for all datasets, with the mapping of each.
         notes: What was left out.
     """
@@ -48,6 +51,7 @@ class Labels:
     copresence: pd.DataFrame
     contexts: pd.DataFrame
     gradients: pd.DataFrame
+    lessons: pd.DataFrame
     unified: Proposal
     inside: float
     overlap: float
@@ -114,6 +118,7 @@ def statistics(run: Run, step: int | None = None, inside: float = INSIDE, overla
         copresence=counts,
         contexts=context_differences(counts),
         gradients=row_conflicts(run, spaces),
+        lessons=lessons(run, spaces, relations if pairs else relations.iloc[:0], step),
         unified=propose(spaces, relations),
         inside=inside,
         overlap=overlap,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workbench.core import ConfigError
 from workbench.lenses.labels.names import is_background
 
 #: How a unified label came about.
@@ -42,6 +44,17 @@ class Proposal:
             },
         }  # fmt: skip
 
+    def text(self, kind: str) -> str:
+        """As a file: ``yaml`` and ``json`` hold labels and mapping, ``csv`` the mapping of every dataset."""
+        if kind == "csv":
+            table = self.mapping.assign(any_of=["|".join(leaves) for leaves in self.mapping["leaves"]])
+            return str(table[["dataset", "label", "unified", "any_of"]].to_csv(index=False))
+        if kind == "json":
+            return json.dumps(self.export(), indent=2, ensure_ascii=False) + "\n"
+        import yaml
+
+        return str(yaml.safe_dump(self.export(), sort_keys=False, allow_unicode=True))
+
 
 Node = tuple[str, str]
 
@@ -74,6 +87,34 @@ def propose(
     names = _names(nodes, group)
     parents = {names[child]: names[whole] for child, whole in edges.items()}
     return Proposal(_label_table(nodes, group, names, parents), _mapping_table(nodes, group, names, parents))
+
+
+def edited(
+    spaces: Mapping[str, Sequence[str]], unified: Mapping[Node, str], parents: Mapping[str, str] | None = None
+) -> Proposal:
+    """A label space as a person wants it.
+
+    Args:
+        unified: (dataset, label) -> unified label; labels that share one are merged.
+        parents: Unified label -> the unified label that holds it; those without a parent may be left out.
+
+    Raises:
+        ConfigError: a label has no unified name, a parent is no unified label, or parents form a circle.
+    """
+    nodes = [(dataset, label) for dataset, labels in spaces.items() for label in labels]
+    for node in nodes:
+        if not unified.get(node, "").strip():
+            raise ConfigError(f"Label '{node[1]}' of {node[0]} has no unified name. Write one, e.g. '{node[1]}'.")
+    first: dict[str, Node] = {}
+    group = {node: first.setdefault(unified[node].strip(), node) for node in nodes}
+    names = {root: name for name, root in first.items()}
+    held = {label: whole for label, whole in (parents or {}).items() if whole and label in first}
+    for label, whole in held.items():
+        if whole not in first:
+            raise ConfigError(f"'{whole}', the parent of '{label}', is no unified label. Labels: {', '.join(first)}.")
+        if label == whole or _leads_to({(a, ""): (b, "") for a, b in held.items()}, (whole, ""), (label, "")):
+            raise ConfigError(f"'{label}' and '{whole}' would each be a part of the other. Clear one of the parents.")
+    return Proposal(_label_table(nodes, group, names, held), _mapping_table(nodes, group, names, held))
 
 
 def _nodes(row: pd.Series) -> tuple[Node, Node]:

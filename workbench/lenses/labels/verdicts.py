@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from workbench.lenses.base import Verdict
+from workbench.lenses.labels.relations import MIN_SAMPLES
 from workbench.lenses.labels.statistics import Labels
 from workbench.lenses.words import count, listed, percent, percent_range
 
@@ -12,6 +13,8 @@ from workbench.lenses.words import count, listed, percent, percent_range
 AGREEMENT = 0.7
 #: Outputs whose cosine surely lies below this are a problem, others that are surely pulled apart to watch. Our choice.
 STRONG_PULL = -0.2
+#: Labels with surely more wrong lessons than this under a softmax over the union are named. Our choice.
+WRONG = 0.2
 #: False discovery rate of contexts and gradients that are called different.
 RATE = 0.05
 
@@ -36,6 +39,7 @@ def verdicts(stats: Labels) -> list[Verdict]:
         *_pulls(stats),
         *_namesakes(stats),
         *_parts(stats),
+        *_lessons(stats),
         *_contexts(stats),
         *_undecided(stats),
     ]
@@ -167,6 +171,35 @@ def _namesakes(stats: Labels) -> list[Verdict]:
             low=float(low),
             high=float(high),
             options={"view": "matrix"},
+        )
+    ]
+
+
+def _lessons(stats: Labels) -> list[Verdict]:
+    """What a softmax over the union would teach wrongly, and what the two other losses would change."""
+    counted = stats.lessons[stats.lessons["samples"] >= MIN_SAMPLES]
+    surely = counted[(counted["low"] > WRONG) & (counted["opposed"] > 2 * counted["at_home"])]
+    if not len(surely):
+        return []
+    row = surely.iloc[0]
+    left = int((surely["wrong_per_class"] > 0).sum())
+    gaining = counted[counted["extra"] > 0]
+    names = [repr(label) for label in gaining["label"]]
+    more = f"; relations between labels would teach {listed(names, 3)} from both datasets" if names else ""
+    n = len(surely)
+    noun = "label gets" if n == 1 else "labels get"
+    return [
+        Verdict(
+            "watch",
+            f"In a softmax over all labels merged by name, {n} {noun} more than {percent(WRONG)} wrong lessons from "
+            f"the other dataset, most of all '{row['label']}' (95 % interval {percent_range(row['low'], row['high'])}, "
+            f"{count(row['samples'])} samples). One binary loss a class leaves {left} of them"
+            f"{more}.",
+            next_step=_REMEDY,
+            value=float(row["wrong"]),
+            low=float(row["low"]),
+            high=float(row["high"]),
+            options={"view": "lessons"},
         )
     ]
 
