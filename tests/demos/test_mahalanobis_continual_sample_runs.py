@@ -12,12 +12,20 @@ from workbench.lenses import look
 RUNS = Path(__file__).parents[2] / "sample_runs" / "mahalanobis-continual"
 
 
-@pytest.mark.parametrize("variant", ["replay", "metric-average"])
-def test_a_run_is_whole_and_its_record_agrees_with_its_results(variant):
+VARIANTS = ("replay", "metric-average")
+
+
+@pytest.fixture(scope="module")
+def readings():
+    return {variant: look(Run(RUNS / variant), "domains") for variant in VARIANTS}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_run_is_whole_and_its_record_agrees_with_its_results(variant, readings):
     run = Run(RUNS / variant)
     assert (run.info.name, run.info.status, run.info.seed) == (f"mahalanobis-continual/{variant}", "done", 0)
     assert validate(run.path) == []
-    summary = look(run, "domains").stats.stream.summary.set_index(["model", "scope"])
+    summary = readings[variant].stats.stream.summary.set_index(["model", "scope"])
     for model, prefix in (("digit", ""), ("digit_average", "average/")):
         for scope in ("seen", "unseen"):
             # A fifth of the test pictures was recorded, 318 unseen ones: a standard error of at most 2.8 points.
@@ -25,18 +33,14 @@ def test_a_run_is_whole_and_its_record_agrees_with_its_results(variant):
             assert recorded == pytest.approx(run.info.summary[f"{prefix}accuracy/{scope}"], abs=3 * 0.028)
 
 
-def test_both_runs_forget_and_know_less_in_unseen_domains():
-    for variant in ("replay", "metric-average"):
-        stream = look(Run(RUNS / variant), "domains").stats.stream
+def test_both_runs_forget_and_know_less_in_unseen_domains(readings):
+    for reading in readings.values():
+        stream = reading.stats.stream
         rows = stream.summary[stream.summary["model"] == "digit"].set_index("scope")
         assert rows.loc["seen domains", "forgetting_low"] > 0.05
         assert rows.loc["unseen domains", "average_high"] < rows.loc["seen domains", "average_low"]
 
 
-def test_only_the_run_with_metrics_shows_them():
-    views = {
-        variant: {view.slug for view in reading.lens.shown(reading.stats)}
-        for variant in ("replay", "metric-average")
-        if (reading := look(Run(RUNS / variant), "domains"))
-    }
+def test_only_the_run_with_metrics_shows_them(readings):
+    views = {name: {view.slug for view in reading.lens.shown(reading.stats)} for name, reading in readings.items()}
     assert views["metric-average"] - views["replay"] == {"ignored", "measured", "spectrum"}

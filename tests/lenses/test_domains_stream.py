@@ -11,7 +11,7 @@ from workbench.core.continual import average_accuracy, forgetting
 from workbench.lenses import look
 from workbench.lenses.domains.class_geometry import effective_rank, ignored_share
 from workbench.lenses.domains.stream import ALL, SEEN, STAGE, UNSEEN, drawn_accuracy, is_stream, stream_of
-from workbench.lenses.domains.stream_figures import plane
+from workbench.lenses.domains.stream_figures import plane, sweep_figure
 
 STAGES = ("first", "second", "third")
 STEPS = (10, 20, 30)
@@ -216,3 +216,12 @@ def test_models_of_several_runs_stand_in_one_plane(run):
     fig = plane(pd.concat([summary.assign(name="a"), summary.assign(name="b")]))
     assert [trace.name for trace in fig.data] == ["a", "b"]
     assert list(fig.data[0].x) == pytest.approx([35.0, 17.5])
+
+
+def test_a_sweep_shows_both_sides_with_the_mean_of_each_setting():
+    points = pd.DataFrame({"setting": ["0", "0", "1"], "old": [0.2, 0.4, 0.6], "new": [1.0, 0.9, 0.8]})
+    fig = sweep_figure(points, "decay")
+    means = {trace.name: list(trace.y) for trace in fig.data if trace.showlegend is None}
+    assert means["earlier tasks"] == pytest.approx([30.0, 60.0])
+    assert means["the last task"] == pytest.approx([95.0, 80.0])
+    assert fig.layout.xaxis.title.text == "decay"

@@ -259,3 +259,33 @@ def spectrum_figure(stats: DomainShift | Stream) -> go.Figure:
         xaxis={"title": "direction, by its eigenvalue"}, yaxis={"title": "eigenvalue", "rangemode": "tozero"},
         height=460, margin=_MARGIN, legend={"title": "class (effective rank)"},
     )  # fmt: skip
+
+
+def sweep_figure(points: pd.DataFrame, setting: str) -> go.Figure:
+    """How a setting trades what was learned first for what was learned last.
+
+    Args:
+        points: One row a training: ``setting`` (as text, in the order to draw), ``old`` and ``new``: final accuracy
+            on all tasks but the last, and on the last.
+        setting: Its name, for the axis.
+    """
+    import plotly.graph_objects as go
+
+    fig = go.Figure()
+    names = list(dict.fromkeys(points["setting"]))
+    for kind, name, colour, symbol in (("old", "earlier tasks", 0, "circle"), ("new", "the last task", 1, "square")):
+        mean = points.groupby("setting", sort=False)[kind].mean().reindex(names)
+        fig.add_scatter(
+            x=points["setting"].to_numpy(), y=100 * points[kind].to_numpy(), mode="markers", showlegend=False,
+            marker={"color": palette.faded(palette.CATEGORICAL[colour], 0.4), "symbol": symbol, "size": 8},
+            hovertemplate="%{y:.1f} %<extra>one training</extra>",
+        )  # fmt: skip
+        fig.add_scatter(
+            x=names, y=100 * mean.to_numpy(), mode="lines+markers", name=name,
+            line={"color": palette.CATEGORICAL[colour]}, marker={"symbol": symbol, "size": 11},
+        )  # fmt: skip
+    return fig.update_layout(
+        title={"text": "What is kept against what is learned", "subtitle": {"text": "Faint: single trainings"}},
+        xaxis={"title": setting, "type": "category"}, yaxis={"title": "accuracy in the end, %"}, height=440,
+        margin=_MARGIN,
+    )  # fmt: skip
