@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from workbench.core import ConfigError, Run, validate
 from workbench.diagnostics.callbacks.plan import Plan
+from workbench.lenses import LENSES, read
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -47,6 +48,41 @@ CHOICES = {
     "samples": {"sample": np.arange(10), "domain": "one"},
     "info": {"tasks": ["a", "b"], "domains": ["one"]},
 }
+#: Two datasets with a head each; everything that the five lenses read.
+EVERYTHING = CHOICES | {
+    "probe": (X, np.arange(64)),
+    "predict": lambda model, x: dict(zip("ab", model(x), strict=True)),
+    "label_heads": {"city": "a", "road": "b"},
+    "samples": {
+        "sample": np.arange(64),
+        "dataset": np.where(np.arange(64) % 2 == 0, "city", "road"),
+        "domain": np.where(np.arange(64) < 32, "day", "night"),
+        "split": "test",
+        "target_a": Y.numpy(),
+        "target_b": 1 - Y.numpy(),
+        "colour": np.where(X[:, 1] > 0, "red", "blue"),
+    },
+    "info": {
+        "tasks": [{"name": "a", "classes": ["car", "lane"]}, {"name": "b", "classes": ["line", "auto"]}],
+        "domains": ["day", "night"],
+        "datasets": [{"name": "city", "labels": ["car", "lane"]}, {"name": "road", "labels": ["line", "auto"]}],
+        "attributes": [{"name": "colour", "levels": ["red", "blue"]}],
+    },
+}
+
+
+def _check_every_lens(run: Run) -> None:
+    assert validate(run.path) == []
+    assert {"task_gradients", "gsnr", "samples", "predictions", "label_counts", "embeddings"} <= set(run.tables)
+    for lens in LENSES:
+        assert read(run, lens).verdicts  # MissingTable where a record lacks
+    last = run.query("SELECT max(step) AS step FROM predictions")["step"].iloc[0]
+    said = run.query("SELECT * FROM predictions WHERE step = ? AND task = 'a' ORDER BY sample", [int(last)])
+    assert said["sample"].tolist() == list(range(64))
+    truth = run.query("SELECT * FROM label_counts WHERE source = 'truth' AND dataset = 'road' ORDER BY sample")
+    assert truth["label"].tolist() == [["line", "auto"][1 - y] for y in Y.tolist()[1::2]]
+    heads = run.query("SELECT source, count(DISTINCT sample) AS n FROM label_counts GROUP BY source ORDER BY source")
+    assert heads.to_numpy().tolist() == [["city", 64], ["road", 64], ["truth", 64]]
 
 
 def _check(run: Run, losses: str) -> None:
@@ -111,6 +147,15 @@ def test_lightning(tmp_path):
     run = Run(tmp_path / "run")
     _check(run, "train_loss")
     assert run.info.config == {"lr": 0.1}
+    everything = EVERYTHING | {
+        "losses": lambda module, batch: two_losses(module.net, batch),
+        "shared": "net.trunk",
+        "layers": ("net.trunk",),
+        "predict": lambda module, x: dict(zip("ab", module.net(x), strict=True)),
+    }
+    recorded = fit(WorkbenchCallback(tmp_path / "all", **everything))
+    assert all(torch.equal(recorded[name], without[name]) for name in without)
+    _check_every_lens(Run(tmp_path / "all"))
 
 
 def test_transformers(tmp_path):
@@ -155,13 +200,18 @@ def test_transformers(tmp_path):
     _check(run, "loss")
     assert run.embedding("trunk", 0)[0].shape == (10, 8)
     assert run.info.seed == 42
+    everything = EVERYTHING | {"losses": choices["losses"]}
+    recorded = fit(WorkbenchCallback(tmp_path / "all", **everything))
+    assert all(torch.equal(recorded[name], without[name]) for name in without)
+    _check_every_lens(Run(tmp_path / "all"))
 
 
-def test_accelerate(tmp_path):
+@pytest.mark.parametrize("choices", [CHOICES, EVERYTHING], ids=["gradients", "everything"])
+def test_accelerate(tmp_path, choices):
     accelerate = pytest.importorskip("accelerate")
     from workbench.diagnostics.callbacks.accelerate import WorkbenchTracker
 
-    tracker = WorkbenchTracker(tmp_path / "run", **CHOICES)
+    tracker = WorkbenchTracker(tmp_path / "run", **choices)
     accelerator = accelerate.Accelerator(cpu=True, log_with=tracker)
     accelerator.init_trackers("mine", config={"lr": 0.1})
     model = TwoHeads()
@@ -174,8 +224,11 @@ def test_accelerate(tmp_path):
         accelerator.backward(loss)
         optimizer.step()
         accelerator.log({"loss": loss.item(), "note": "text"}, step=step)
+    tracker.evaluate(step + 1, model)
     accelerator.end_training()
     run = Run(tmp_path / "run")
+    if choices is EVERYTHING:
+        _check_every_lens(run)
     _check(run, "loss")
     assert run.info.config == {"lr": 0.1}
 
@@ -183,3 +236,7 @@ def test_accelerate(tmp_path):
 def test_layers_without_a_probe_are_refused():
     with pytest.raises(ConfigError, match=r"probe=\(inputs, ids\)"):
         Plan(layers=("trunk",))
+    with pytest.raises(ConfigError, match=r"predict needs probe"):
+        Plan(predict=lambda model, x: x)
+    with pytest.raises(ConfigError, match=r"samples with a column 'dataset'"):
+        Plan(predict=lambda model, x: x, probe=(X, np.arange(64)), label_heads={"city": "a"})

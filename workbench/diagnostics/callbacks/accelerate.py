@@ -25,7 +25,8 @@ except ImportError:
 
 
 class WorkbenchTracker(GeneralTracker):
-    """``accelerator.log`` becomes scalars; ``before_step`` records task gradients when one is due.
+    """``accelerator.log`` becomes scalars; ``before_step`` records task gradients and GSNR when they are due, and
+    ``evaluate`` what the model makes of the probe.
 
     Args:
         path: The run folder.
@@ -59,6 +60,11 @@ class WorkbenchTracker(GeneralTracker):
     def before_step(self, step: int, model: nn.Module, batch: Any) -> None:
         """Record the task gradients of a batch before it is trained on, when one is due."""
         self._loop.before_step(step, model, batch)
+
+    @on_main_process
+    def evaluate(self, step: int, model: nn.Module) -> None:
+        """Record embeddings and predictions of the probe."""
+        self._loop.evaluation(step, model)
 
     @on_main_process
     def finish(self) -> None:

@@ -25,7 +25,8 @@ except ImportError:
 
 
 class WorkbenchCallback(Callback):
-    """Records task gradients before training batches, logged metrics, embeddings at validation, and hyper-parameters.
+    """Records task gradients and GSNR before training batches, logged metrics and hyper-parameters, and what the model
+    makes of the probe before the training, at validations and after it.
 
     Only the process of global rank 0 records.
 
@@ -66,6 +67,7 @@ class WorkbenchCallback(Callback):
     def on_fit_end(self, trainer: Any, pl_module: nn.Module) -> None:
         if self._loop is not None:
             self._loop.scalars(trainer.global_step, trainer.callback_metrics)
+            self._loop.evaluation(trainer.global_step, pl_module)
             self._loop.close()
 
     def on_exception(self, trainer: Any, pl_module: nn.Module, exception: BaseException) -> None:

@@ -24,7 +24,8 @@ except ImportError:
 
 
 class WorkbenchCallback(TrainerCallback):
-    """Records what the Trainer logs, embeddings at evaluations, and task gradients when ``losses`` is given.
+    """Records what the Trainer logs, task gradients and GSNR when ``losses`` is given, and what the model makes of the
+    probe before the training, at evaluations and after it.
 
     The Trainer's callbacks do not see batches, so gradients are taken on batches of the training data loader, read
     anew from its dataset and collator; the Trainer's own iteration and random numbers are left alone.
@@ -72,8 +73,10 @@ class WorkbenchCallback(TrainerCallback):
         if self._loop is not None and model is not None:
             self._loop.evaluation(state.global_step, model)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+    def on_train_end(self, args: Any, state: Any, control: Any, model: nn.Module | None = None, **more: Any) -> None:
         if self._loop is not None:
+            if model is not None:
+                self._loop.evaluation(state.global_step, model)
             self._loop.close()
 
 
