@@ -17,7 +17,7 @@ def stats(tmp_path_factory):
 
 
 def test_every_view_draws_with_a_title_and_axes(stats):
-    for view in LENS.views:
+    for view in LENS.shown(stats):
         figure = view.figure(stats)
         assert figure.data, view.slug
         assert figure.layout.title.text
@@ -67,5 +67,5 @@ def test_training_draws_each_level_of_a_factor(stats):
 
 def test_no_figure_breaks_on_a_run_without_groups(tmp_path):
     stats = statistics(write_table(tmp_path / "run", {}, [1] * 30, [1] * 30))
-    for view in LENS.views:
+    for view in LENS.shown(stats):
         assert view.figure(stats) is not None

@@ -18,6 +18,13 @@ worse than it is.
 values: the mean over all orders of what removing one factor changes. Subgroups are searched on one half of the samples
 and tested on the other, so that the search cannot flatter the test.
 
+**Pairs.** Where a net accepts or rejects pairs by a score, the true accept rate of each level is read at the threshold
+that lets 1 % of all impostor pairs pass, and at the level's own. What a level gains at its own threshold is a matter of
+calibration, what remains is one of what the net has learned. Genuine pairs should form the split that is studied.
+
+**Margins.** A method that learns a margin for every variation asks more of a level whose offset lies above 0. Offsets
+of factors that occur together in training cannot be told apart: look at the balance first.
+
 **When it misleads.** The worst of many small groups always looks bad: even when all groups are alike, the gap between
 the best and the worst of 8 groups of 50 samples with accuracy 80 % exceeds 24 points in 5 % of cases. The grey band
 shows how far chance alone goes. A factor that occurs together with another one borrows its gap: compare the pair.
@@ -34,7 +41,7 @@ from __future__ import annotations
 import pandas as pd
 
 from workbench.lenses.base import Lens, View
-from workbench.lenses.bias import depth_figures, figures, pair_figures
+from workbench.lenses.bias import depth_figures, figures, margin_figures, pair_figures, verified_figures
 from workbench.lenses.bias.statistics import Bias, statistics
 from workbench.lenses.bias.verdicts import verdicts
 
@@ -49,7 +56,17 @@ def tables(stats: Bias) -> dict[str, pd.DataFrame]:
         "Worst subgroups": stats.slices.found,
         "Metrics of each level": stats.metrics,
         "Fairness measures": stats.differences,
-    } | ({"Shares of the gap": stats.attribution.parts} if stats.attribution else {})
+    } | _more_tables(stats)
+
+
+def _more_tables(stats: Bias) -> dict[str, pd.DataFrame]:
+    """What only some runs have."""
+    found = {"Shares of the gap": stats.attribution.parts} if stats.attribution else {}
+    if stats.verified:
+        found |= {"Accept rates": stats.verified.rates, "Overlap of scores": stats.verified.overlap}
+    if stats.margins:
+        found |= {"Learned margins": stats.margins.offsets, "Balance of the splits": stats.margins.shares}
+    return found
 
 
 LENS = Lens(
@@ -122,6 +139,76 @@ LENS = Lens(
             depth_figures.differences,
             "Differences between the levels of each factor, with bootstrap intervals. Decide whether a required "
             "criterion is met.",
+        ),
+        View(
+            "verification",
+            "Accepted pairs",
+            verified_figures.rates,
+            "Share of genuine pairs accepted for each level of each factor, at one threshold and at the level's own. "
+            "Decide whether another threshold is enough or the net must learn more.",
+            verified_figures.has_scores,
+        ),
+        View(
+            "roc",
+            "Accept rates",
+            verified_figures.roc,
+            "Genuine pairs accepted over impostors accepted, each level at its own thresholds; thick lines were not "
+            "trained on. Decide which false accept rate a level can afford.",
+            verified_figures.has_scores,
+        ),
+        View(
+            "scores",
+            "Scores",
+            verified_figures.score_histograms,
+            "How far the scores of genuine and impostor pairs lie apart in each level, and what a threshold does to "
+            "both. Decide on a threshold.",
+            verified_figures.has_scores,
+        ),
+        View(
+            "tasks",
+            "Tasks by group",
+            verified_figures.task_matrix,
+            "Each row is a task (or a net trained on one group), each column a level it is tested on. Decide whether "
+            "what was trained on serves the others.",
+            verified_figures.has_scored_tasks,
+        ),
+        View(
+            "margins",
+            "Learned margins",
+            margin_figures.offsets,
+            "What each level adds to its samples' margin over training, beside its share of the training data. Decide "
+            "whether the method pushes what is rare, or spares what harms.",
+            margin_figures.has_offsets,
+        ),
+        View(
+            "hardness",
+            "Margin and hardness",
+            margin_figures.hardness,
+            "Each point is a training sample. Decide whether margins say more than that a sample is hard.",
+            margin_figures.has_samples,
+        ),
+        View(
+            "agreement",
+            "Agreement with the meta set",
+            margin_figures.agreement,
+            "Whether single training samples pull the net the way the clean meta set does. Decide which level carries "
+            "harmful labels: it lies furthest to the left.",
+            margin_figures.has_samples,
+        ),
+        View(
+            "balance",
+            "Balance of the data",
+            margin_figures.balance,
+            "Share of each level in every split, and which factors occur together in training. Decide whether a gap "
+            "could come from the mix alone.",
+            margin_figures.has_splits,
+        ),
+        View(
+            "gain",
+            "Virtual steps",
+            margin_figures.gain,
+            "How much one step ahead lowers the meta loss. Decide whether the look-ahead still finds anything.",
+            margin_figures.has_offsets,
         ),
     ),
     tables=tables,

@@ -24,10 +24,12 @@ from workbench.lenses.bias.cube import (
     select,
 )
 from workbench.lenses.bias.groups import corrected, group_table, history_table, interaction_table, spread_table
+from workbench.lenses.bias.margins import Margins, margins
 from workbench.lenses.bias.metrics import MAX_ROWS, confusions, difference_table, metric_table
 from workbench.lenses.bias.shapley import Attribution, attribute
 from workbench.lenses.bias.slices import Slices, find_slices
 from workbench.lenses.bias.uncertainty import mean_interval
+from workbench.lenses.bias.verified import Verified, verified
 
 #: A group of fewer samples is shown hollow and not tested.
 MIN_SUPPORT = 20
@@ -57,7 +59,10 @@ class Bias:
         metrics: One row a level: balanced accuracy, precision, false positive rate, calibration error, Brier score.
         differences: One row a factor and measure: equalised odds, demographic parity, equity-scaled accuracy and more.
             Both are empty for tasks without classes and, unless asked for, beyond 2 million predictions.
-        cube: The counts everything but the last two comes from.
+        cube: The counts everything but ``metrics`` and ``differences`` comes from.
+        verified: Scores of pairs that are accepted or rejected; None where the task has none.
+        margins: Learned margins and the balance of the splits; None where the run recorded neither.
+        held_out: Names of the domains that took no part in training.
     """
 
     task: str
@@ -85,6 +90,9 @@ class Bias:
     metrics: pd.DataFrame
     differences: pd.DataFrame
     cube: Cube
+    verified: Verified | None
+    margins: Margins | None
+    held_out: tuple[str, ...]
 
     @property
     def proportion(self) -> bool:
@@ -187,6 +195,9 @@ def statistics(
         metrics=metrics,
         differences=differences,
         cube=cube,
+        verified=verified(run, task, step, chosen_factors, tasks),
+        margins=margins(run, chosen_factors),
+        held_out=tuple(domain.name for domain in run.info.domains if domain.held_out),
     )
 
 

@@ -43,7 +43,7 @@ RECIPE = Recipe(
         ),
     ),
     method="cdt",
-    seeds=(10, 11, 12, 13, 14, 15),
+    seeds=(10, 11, 12, 13, 14),
     tuning_seeds=(100, 101, 102, 103),
     claims=(
         Claim(
