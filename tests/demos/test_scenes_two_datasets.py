@@ -6,19 +6,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from workbench.core import Run
 from workbench.demos import find_recipe, train
 from workbench.demos.recipes.scenes_two_datasets import training as recipe
-from workbench.demos.scenes import MERGED, SPACES
+from workbench.demos.scenes import MERGED, SPACES, draw_scenes
 
 PRIVATE = [label for label in MERGED.names if sum(label in space.labels for space in SPACES) == 1]
 STEPS = 40
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """All variants, cut down to 40 steps on 16 scenes."""
+def all_runs(tmp_path_factory):
+    """All variants, cut down to 40 steps on 16 scenes, and a lean one."""
     full = find_recipe("scenes-two-datasets")
     short = replace(full, variants=tuple(replace(variant, steps=STEPS) for variant in full.variants))
     with pytest.MonkeyPatch.context() as patch:
@@ -27,8 +28,38 @@ def runs(tmp_path_factory):
         patch.setattr(recipe, "SWITCH", STEPS)
         for name, value in {"N_TRAIN": 16, "N_TEST": 4, "N_PICTURED": 2, "N_PROBE": 16}.items():
             patch.setattr(recipe, name, value)
+        patch.setattr(recipe, "EARLY", (20, STEPS))
         paths = train(short, tmp_path_factory.mktemp("scenes"), seed=3)
-    return {path.name: Run(path) for path in paths}
+        lean = train(short, tmp_path_factory.mktemp("lean"), seed=3, only=["class-relational"], lean=True)
+    return {path.name: Run(path) for path in paths} | {"lean": Run(lean[0])}
+
+
+@pytest.fixture(scope="module")
+def runs(all_runs):
+    return {name: run for name, run in all_runs.items() if name != "lean"}
+
+
+def test_a_lean_run_gives_the_same_results_and_records_scalars_only(all_runs):
+    lean, whole = all_runs["lean"], all_runs["class-relational"]
+    assert lean.info.summary == whole.info.summary
+    assert lean.tables == ("scalars",)
+    assert lean.array_names == ()
+    assert {claim.result for claim in find_recipe("scenes-two-datasets").claims} <= set(lean.info.summary)
+
+
+def test_results_count_the_planted_relations():
+    study = recipe.Study("class-relational", [draw_scenes(space.dataset, 2, 0) for space in SPACES])
+    union = study.uniseg.union
+    related = torch.zeros(2, len(union), len(union), dtype=torch.bool)
+    for of, to in (("car", "vehicle"), ("cyclist", "rider"), ("sky", "road")):
+        related[1, union.index(of), union.index(to)] = True
+    study.uniseg.related = related
+    # Planted: two riders, two vehicles, lane marking in road, sidewalk in background.
+    assert recipe.relation_results(study) == {
+        "relations/found": pytest.approx(2 / 6),
+        "relations/right": pytest.approx(2 / 3),
+        "relations/car and truck": 0.5,
+    }
 
 
 def test_each_variant_names_its_method_datasets_and_held_out_domain(runs):
@@ -38,7 +69,10 @@ def test_each_variant_names_its_method_datasets_and_held_out_domain(runs):
         assert run.info.method == recipe.METHODS[name]
         assert {dataset.name: dataset.labels for dataset in run.info.datasets} == {s.dataset: s.labels for s in SPACES}
         assert [domain.name for domain in run.info.domains if domain.held_out] == ["coast"]
-        assert set(run.info.summary) == {"mIoU/own labels", "mIoU/other labels", "mIoU/unseen domain"}
+        assert set(run.info.summary) == {
+            *("mIoU/own labels", "mIoU/other labels", "mIoU/unseen domain", "private rows"),
+            *("relations/found", "relations/right", "relations/car and truck"),
+        }
         assert run.problems == []
         losses = run.query("SELECT value FROM scalars WHERE tag LIKE 'loss/%'")["value"]
         assert len(losses) > 0

@@ -167,20 +167,20 @@ def record_gradients(rec: Recorder, step: int, net: SceneNet, losses: Losses, n_
     rec.task_gradients(step, losses, shared={**parts, **rows}, n_batches=n_batches)
 
 
-def record_rows(rec: RunWriter, step: int, net: SceneNet, losses: Losses, *, arrays: bool) -> None:
+def record_rows(rec: RunWriter, step: int, net: SceneNet, losses: Losses, *, arrays: bool) -> dict[str, float]:
     """Record ``row_cosine/<label>``: how the datasets' mean gradients on one classifier row lie to each other.
 
-    With ``arrays`` also each dataset's rows (``classifier``, [L, D]) and both gradients (``row_gradients``, [K, D]).
+    Returns them by label. With ``arrays`` also each dataset's rows (``classifier``, [L, D]) and both gradients
+    (``row_gradients``, [K, D]).
     """
     gradients = {
         dataset: torch.autograd.grad(loss.mean(), net.head.weight, retain_graph=True)[0]
         for dataset, loss in losses.items()
     }
-    cosines = row_cosines(*gradients.values())
-    rec.scalars(
-        step, {f"row_cosine/{label}": float(value) for label, value in zip(net.outputs.names, cosines, strict=True)}
-    )
+    cosines = dict(zip(net.outputs.names, row_cosines(*gradients.values()).tolist(), strict=True))
+    rec.scalars(step, {f"row_cosine/{label}": value for label, value in cosines.items()})
     if arrays:
         weight = net.head.weight.detach().numpy()
         rec.array("classifier", step, {name: weight[list(rows)] for name, rows in net.outputs.rows.items()})
         rec.array("row_gradients", step, {dataset: gradient.numpy() for dataset, gradient in gradients.items()})
+    return cosines
