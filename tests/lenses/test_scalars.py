@@ -119,3 +119,19 @@ def test_a_thicket_of_curves_waits_until_it_is_asked_for(tmp_path: Path):
     assert scalars.panels(tags) == ["loss", "IoU", "lr"]
     assert scalars.first_panels(tags) == ["loss", "lr"]
     assert scalars.first_panels(tags[tags["group"] == "IoU"]) == ["IoU"]
+
+
+def test_tags_that_differ_in_one_word_share_a_panel():
+    evaluated = [f"eval_g{i}_{name}" for i in range(3) for name in ("loss", "accuracy", "samples_per_second")]
+    tags = ["loss", "epoch", "train_loss", "val_loss", "loss/left", "acc_0", "acc_1", "_step", "a__b", "", *evaluated]
+    found = scalars.grouped(tags)
+    assert found["eval_g1_accuracy"] == ("eval_accuracy", "g1")
+    assert found["eval_g2_samples_per_second"] == ("eval_samples_per_second", "g2")
+    assert found["train_loss"] == ("loss", "train")
+    assert found["val_loss"] == ("loss", "val")
+    assert found["loss"] == ("loss", "loss")
+    assert found["loss/left"] == ("loss", "left")
+    assert found["acc_1"] == ("acc", "1")
+    assert found["epoch"] == ("epoch", "epoch")
+    assert found["_step"] == ("_step", "_step")
+    assert len(set(found.values())) == len(tags)

@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
-import json
+import re
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_logs import LOGS
 
 from workbench import open_runs
 from workbench.core import RunFormatError
+from workbench.runs import FORMATS
+from workbench.runs.checkpoint_series import of_run, series
 
-_STATE = json.dumps({"best": 1, "log_history": [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 1e308, "x": "ü"}]})
-_RECORD = json.dumps({"args": {"algorithm": "ERM", "dataset": "VLCS", "test_envs": [1]}, "step": 3, "env0_in_acc": 0.5})
-LOGS = {
-    "lightning": {
-        "metrics.csv": "epoch,step,loss\n0,1,0.5\n0,2,1e400\n",
-        "hparams.yaml": "lr: 0.1\na: !!python/name:x.y\n",
-    },
-    "transformers": {"trainer_state.json": _STATE},
-    "domainbed": {"results.jsonl": f"{_RECORD}\n{_RECORD}\n"},
-    "mlflow": {"meta.yaml": "run_id: abc\nrun_name: x\n", "metrics/loss": "1 0.5 0\n2 0.25 1\n", "params/lr": "0.1"},
-    "wilds": {"val_eval.csv": "epoch,acc_avg\n0,0.5\n1,0.75\n"},
-    "vectors": {"tensors.tsv": "1\t2\n3\t4\n", "metadata.tsv": "domain\tlabel\na\tx\nb\ty\n"},
-    "labels": {"road/a.xml": "<annotation><object><name>car</name></object></annotation>"},
+#: Formats whose 10,000 "tags" are rows, classes or tensors: where they land.
+ELSEWHERE = {
+    "vectors": "samples",
+    "vectors.npz": "samples",
+    "annotations": "label_counts",
+    "table": "predictions",
 }
+_NUMBER = re.compile(rb"(?<![\w.])\d+(\.\d+)?(?![\w.])")
+_HUGE = (
+    b"1e400",
+    b"-1e308",
+    b"9" * 40,
+    b"-" + b"9" * 25,
+    b"NaN",
+    b"Infinity",
+    b"0x7f",
+    b"1e-400",
+    b"18446744073709551616",
+)
+_SEPARATORS = (b",", b"\t", b"|", b" ", b'"', b":", b"\n")
 
 
 @st.composite
-def damages(draw, content: str) -> bytes:
-    data = bytearray(content.encode())
-    kind = draw(st.sampled_from(["cut", "flip", "insert", "repeat", "recode"]))
+def damages(draw, content: bytes) -> bytes:
+    """One damage: a cut, a flipped, inserted or repeated stretch, another encoding, swapped columns, a huge number."""
+    data = bytearray(content)
+    kind = draw(st.sampled_from(["cut", "flip", "insert", "repeat", "recode", "mix", "swap", "huge"]))
     place = draw(st.integers(0, len(data) - 1))
     if kind == "cut":
         return bytes(data[:place])
@@ -40,35 +51,73 @@ def damages(draw, content: str) -> bytes:
     elif kind == "insert":
         data[place:place] = draw(st.binary(max_size=20))
     elif kind == "repeat":
-        data[place:place] = data * draw(st.integers(1, 20))
+        data[place:place] = data * draw(st.integers(1, 5))
+    elif kind == "recode":
+        text = content.decode("utf-8", "replace")
+        return text.encode(draw(st.sampled_from(["utf-16", "utf-8-sig", "utf-32", "cp037"])), "replace")
+    elif kind == "mix":
+        data[place:place] = draw(st.text(min_size=1, max_size=5)).encode(
+            draw(st.sampled_from(["utf-16", "utf-8"])), "replace"
+        )
+    elif kind == "swap":
+        separator = draw(st.sampled_from([item for item in _SEPARATORS if item in content] or [b"\x00"]))
+        pieces = content.split(separator)
+        one, other = (draw(st.integers(0, len(pieces) - 1)) for _ in range(2))
+        pieces[one], pieces[other] = pieces[other], pieces[one]
+        return separator.join(pieces)
     else:
-        return content.encode(draw(st.sampled_from(["utf-16", "utf-8-sig", "utf-32"])))
+        found = list(_NUMBER.finditer(content))
+        if found:
+            match = found[draw(st.integers(0, len(found) - 1))]
+            data[match.start() : match.end()] = draw(st.sampled_from(_HUGE))
     return bytes(data)
 
 
+def test_every_format_is_fuzzed():
+    assert {name.partition(".")[0] for name in LOGS} == {item.slug for item in FORMATS}
+
+
 @pytest.mark.parametrize("name", LOGS)
-@settings(max_examples=30)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_damage_ends_in_data_or_in_one_clear_error(name, tmp_path_factory, data):
-    base = tmp_path_factory.mktemp(name)
+    base = tmp_path_factory.mktemp("log")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORKBENCH_CACHE_DIR", str(base / "cache"))
-        folder = base / "log"
-        files = LOGS[name]
-        damaged = data.draw(st.sampled_from(sorted(files)))
-        for file, content in files.items():
-            path = folder / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data.draw(damages(content)) if file == damaged else content.encode())
-        _read_everything(folder)
+        LOGS[name](base / "log", 3)
+        files = sorted(file for file in (base / "log").rglob("*") if file.is_file())
+        file = data.draw(st.sampled_from(files), label="file")
+        file.write_bytes(data.draw(damages(file.read_bytes())))
+        _read_everything(base / "log")
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_ten_thousand_tags_are_all_read(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_CACHE_DIR", str(tmp_path / "cache"))
+    tags = 1000 if name == "mlflow" else 10_000  # one file a tag
+    LOGS[name](tmp_path / "log", tags)
+    run = next(iter(dict(open_runs(tmp_path / "log").items()).values()))
+    if name.startswith("weights"):
+        overall, _ = series(of_run(run))
+        assert overall["tensors"].tolist() == [tags]
+        return
+    table = ELSEWHERE.get(name, "scalars")
+    counted = "count(*)" if table != "scalars" else "count(DISTINCT tag)"
+    assert int(run.query(f"SELECT {counted} AS n FROM {table}")["n"].iloc[0]) >= tags
 
 
 def _read_everything(folder: Path) -> None:
     for _, run in open_runs(folder).items():
         try:
-            run.query("SELECT count(*) FROM scalars")
-            run.query("SELECT count(*) FROM samples")
+            for table in run.tables:
+                for part in run.parts(table):
+                    assert pq.read_table(part).num_rows > 0
+            for name in run.array_names:
+                for step in run.array_steps(name):
+                    run.array(name, step)
             assert run.info.name
+            assert all(str(problem) for problem in run.problems)
+            series(of_run(run))
         except RunFormatError as error:
             assert str(folder) in str(error)
             assert "\n" not in str(error).split("Give a run folder")[0].strip()

@@ -1,6 +1,7 @@
 """How did losses and accuracies move over training?
 
-Every logged number over steps, one panel for each kind (the part of the tag before the first ``/``). A curve with
+Every logged number over steps, one panel for each kind: the part of the tag before the first ``/``, or what tags such
+as ``train_loss`` and ``val_loss``, or ``eval_night_accuracy`` and ``eval_day_accuracy``, have in common. A curve with
 more than :data:`MAX_BUCKETS` values is drawn as the mean of equally filled buckets of steps, with a band from the
 smallest to the largest value of each bucket, so that no spike is lost. Values that are not finite cannot be drawn: they
 are marked with a cross where each stretch of them begins, and counted in the table.
@@ -11,6 +12,7 @@ divided by 1 - w^t so that the start is not pulled towards 0. It is applied to t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -60,8 +62,8 @@ class Scalars:
     """The logged numbers of a run.
 
     Attributes:
-        tags: One row a tag: group, count, first_step, last_step, smallest, largest, last_value, not_finite,
-            first_not_finite (NaN where every value is finite).
+        tags: One row a tag: group (its panel), curve (its name there), count, first_step, last_step, smallest,
+            largest, last_value, not_finite, first_not_finite (NaN where every value is finite).
         curves: One row a drawn point: tag, step, value (bucket mean; NaN without a finite value), low, high, count,
             not_finite, smoothed.
     """
@@ -79,16 +81,38 @@ class Scalars:
         return tuple(self.curves.loc[self.curves["count"] > 1, "tag"].unique())
 
 
-def group_of(tag: str) -> str:
-    """The panel of a tag: what stands before its first ``/``, or the tag itself."""
-    return tag.partition("/")[0]
+def grouped(tags: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """The panel of every tag, and its name there.
+
+    With a ``/``: what stands before and behind the first one. Without: tags that differ in one word between underscores
+    share a panel (the largest such family counts). The last word, which names what is measured, stays, unless it is a
+    number.
+    """
+    shared: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    for tag in tags:
+        words = tag.split("_")
+        places = [i for i, word in enumerate(words) if i < len(words) - 1 or (i and word.isdigit())]
+        ways = [((*words[:i], "", *words[i + 1 :]), words[i]) for i in places] if "/" not in tag else []
+        shared[tag] = [(pattern, word) for pattern, word in ways if word]
+    sizes = Counter(pattern for ways in shared.values() for pattern, _ in ways)
+    found = {}
+    for tag, ways in shared.items():
+        group, slash, curve = tag.partition("/")
+        best = max(ways, key=lambda way: sizes[way[0]], default=None)
+        if best is not None and sizes[best[0]] > 1:
+            found[tag] = "_".join(word for word in best[0] if word), best[1]
+        else:
+            found[tag] = group, curve if slash else tag
+    return found
 
 
 def summary(run: Run) -> pd.DataFrame:
     """One row a tag, as in :attr:`Scalars.tags`. Raises MissingTable when the run logged no scalars."""
     run.require("scalars")
     found = run.query(_SUMMARY)
-    found.insert(1, "group", [group_of(tag) for tag in found["tag"]])
+    places = grouped(found["tag"].tolist())
+    found.insert(1, "group", [places[tag][0] for tag in found["tag"]])
+    found.insert(2, "curve", [places[tag][1] for tag in found["tag"]])
     return found
 
 
@@ -158,7 +182,7 @@ def figure(stats: Scalars, log: bool = False, names: Sequence[str] | None = None
     from plotly.subplots import make_subplots
 
     groups = panels(stats.tags)
-    members = {tag: tag.partition("/")[2] or tag for tag in stats.tags["tag"]}
+    members = dict(zip(stats.tags["tag"], stats.tags["curve"], strict=True))
     order = list(dict.fromkeys([*(names or ()), *members.values()]))
     colour, dash = colours(order), dashes(order)
     columns = min(2, len(groups)) or 1
