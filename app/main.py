@@ -41,6 +41,14 @@ pages = {
             help="Where does the net look?",
         ),
     ],
+    "What to expect": [
+        st.Page(
+            "views/before_training.py",
+            title="Before training",
+            icon=":material/query_stats:",
+            help="Which tasks will fight, before any long training.",
+        ),
+    ],
     "What helps": [
         st.Page(
             "views/methods.py",

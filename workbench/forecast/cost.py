@@ -21,7 +21,7 @@ from workbench.forecast.plan import HELD_OUT, MAX_STEPS, N_BATCHES, Plan, Units,
 from workbench.forecast.problem import Problem
 from workbench.forecast.trajectory import advance
 
-_REPEATS = 3
+_REPEATS = 5
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _stepper(
 
 
 def _timed(action: Callable[[], object], repeats: int = _REPEATS) -> float:
-    """Median seconds of an action, after one unmeasured call when it is repeated."""
+    """Fewest seconds of an action (others may use the machine), after one unmeasured call when it is repeated."""
     if repeats > 1:
         action()
     taken = []
@@ -189,7 +189,7 @@ def _timed(action: Callable[[], object], repeats: int = _REPEATS) -> float:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         taken.append(time.perf_counter() - begun)
-    return float(np.median(taken))
+    return min(taken)
 
 
 def _half_width(found: Gramian) -> float:

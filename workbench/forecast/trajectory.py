@@ -85,7 +85,8 @@ def lookahead(
             for parameter, g in zip(shared, found, strict=True):
                 if g is not None:
                     parameter.sub_(eta * g)
-            table[i] = (before - judged(problem, model, held_out, tasks)) / np.abs(before)
+            with np.errstate(invalid="ignore", divide="ignore"):  # a loss that is no longer finite
+                table[i] = (before - judged(problem, model, held_out, tasks)) / np.abs(before)
             for parameter, value in zip(shared, kept, strict=True):
                 parameter.copy_(value)
     return table, before
