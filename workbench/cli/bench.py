@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from workbench.cli.long_work import progress, stop_on_interrupt
 from workbench.cli.output import json_option, print_json
 from workbench.core.files import write_content_atomically
 
@@ -50,6 +52,20 @@ def _groups(rounds: int) -> Measured:
     return found, benchmark.markdown(found)
 
 
+def _forecast(folder: Path | None, quick: bool, rounds: int) -> Measured:
+    from workbench.cli import bench_forecast
+    from workbench.core.files import cache_folder
+
+    with stop_on_interrupt() as stopped, progress("forecast") as report:
+        found = bench_forecast.run(
+            folder or cache_folder() / "forecast-benchmark", quick=quick, progress=report, stop=lambda: bool(stopped)
+        )
+    if stopped:
+        click.echo("Stopped. What is done is kept; run the command again to go on.", err=True)
+        raise click.exceptions.Exit(130)
+    return {name: frame.to_dict("records") for name, frame in found.items()}, bench_forecast.markdown(found)
+
+
 #: What can be measured: name -> title of its table, and the function that measures.
 BENCHMARKS: dict[str, tuple[str, Callable[[int], Measured]]] = {
     "gsnr": ("GSNR of every parameter", _gsnr),
@@ -60,24 +76,35 @@ BENCHMARKS: dict[str, tuple[str, Callable[[int], Measured]]] = {
 }
 
 
+#: Measured only when named: it takes half an hour.
+FORECAST = "forecast"
+
+
 @click.command("bench")
-@click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
+@click.argument("names", nargs=-1, type=click.Choice([*BENCHMARKS, FORECAST]))
 @click.option("--rounds", type=click.IntRange(2), default=7, show_default=True, help="Repeats; the median is shown.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the tables to this file.")
+@click.option("--quick", is_flag=True, help="forecast: five problems and few steps, to see that it runs.")
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="forecast: where results are kept.")
 @json_option
-def command(names: tuple[str, ...], rounds: int, out: Path | None, as_json: bool) -> None:
+def command(
+    names: tuple[str, ...], rounds: int, out: Path | None, quick: bool, folder: Path | None, as_json: bool
+) -> None:
     """Measure what the diagnostics and readers cost on this machine, beside other tools where they are installed.
 
     \b
     workbench bench gsnr --rounds 3
-    workbench bench --out benchmark.md        everything
+    workbench bench --out benchmark.md        everything but forecast
+    workbench bench forecast                  are forecasts of conflict true?
 
-    Figures are ratios measured in turn within one run; every table says to what. They take minutes.
+    Figures are ratios measured in turn within one run; every table says to what. They take minutes. "forecast"
+    forecasts a hundred problems, trains them all, and compares: half an hour or more. Ctrl+C stops it; it goes on where
+    it was when it is started again.
     """
     tables, figures = [], {}
     for name in names or BENCHMARKS:
         click.echo(f"Measuring {name}…", err=True)
-        title, measure = BENCHMARKS[name]
+        title, measure = BENCHMARKS.get(name) or ("Forecasts of the cost of sharing", partial(_forecast, folder, quick))
         figures[name], table = measure(rounds)
         tables.append(f"## {title}\n\n{table}")
     text = "\n".join(tables)

@@ -7,7 +7,7 @@ the weights and the order of batches.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -160,19 +160,21 @@ class Sharing:
             return parts
         return next(iter(parts.values()))[0], {task: y for task, (_, y) in parts.items()}
 
-    def losses(self, model: Callable[..., dict[str, Tensor]], batch: Batch) -> dict[str, Float[Tensor, " B"]]:
-        """Loss per task and sample, times the task's scale: nats, or half a squared error."""
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Float[Tensor, " B"]]:
+        """Loss per task and sample."""
         if isinstance(batch, tuple):
             images, given = batch
-            return {task: self._loss(task, output, given[task]) for task, output in model(images).items()}
+            return {task: self.loss(task, output, given[task]) for task, output in model(images).items()}
         outputs = model({task: images for task, (images, _) in batch.items()})
-        return {task: self._loss(task, output, batch[task][1]) for task, output in outputs.items()}
+        return {task: self.loss(task, output, batch[task][1]) for task, output in outputs.items()}
 
-    def _loss(self, task: str, output: Tensor, given: Tensor) -> Float[Tensor, " B"]:
+    def loss(self, task: str, output: Float[Tensor, "*B C"], given: Tensor) -> Float[Tensor, "*B"]:
+        """Of every sample, times the task's scale: nats, or half a squared error."""
         spec = self.specs[task]
         if spec.classes:
-            return spec.scale * cross_entropy(output, given, reduction="none")
-        return spec.scale * 0.5 * (output[:, 0] - given).square()
+            nats = cross_entropy(output.flatten(0, -2), given.flatten(), reduction="none")
+            return spec.scale * nats.view(given.shape)
+        return spec.scale * 0.5 * (output[..., 0] - given).square()
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adam(model.parameters(), lr=self.lr)
@@ -182,10 +184,6 @@ class Sharing:
         with torch.no_grad():
             outputs = {task: model({task: data.test_images})[task] for task, data in self.data.items()}
         return {task: self.score(task, output) for task, output in outputs.items()}
-
-    def test_loss(self, task: str, output: Float[Tensor, "M C"]) -> float:
-        """Mean loss of these outputs for the test pictures."""
-        return float(self._loss(task, output, self.data[task].test_answers).mean())
 
     def score(self, task: str, output: Float[Tensor, "M C"]) -> float:
         true = self.data[task].test_answers

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import stack_module_state
+from torch.nn.functional import leaky_relu
 
-from workbench.demos.sharing.problem import SharedNet, Sharing
+from workbench.demos.sharing.problem import SLOPE, SharedNet, Sharing
 
 #: Name of a parameter -> its values in every net [R, ...].
 Weights = dict[str, Tensor]
@@ -41,23 +42,37 @@ class Stack:
 
     def next_batch(self) -> StackedBatch:
         drawn = [next(order) for order in self._orders]
-        data = self.problem.data
-        index = {task: np.stack([at[task] for at in drawn]) for task in self.tasks}
-        return {task: (data[task].images[at], data[task].answers[at]) for task, at in index.items()}
+        found: StackedBatch = {}
+        for task in self.tasks:
+            data = self.problem.data[task]
+            at = torch.from_numpy(np.stack([index[task] for index in drawn]))
+            images = next(iter(found.values()))[0] if self.problem.common and found else data.images[at]
+            found[task] = (images, data.answers[at])
+        return found
 
     def losses(self, weights: Weights, batch: StackedBatch) -> Float[Tensor, "T R"]:
         """Mean loss of every task in every net."""
+        outputs = self.outputs(weights, {task: images for task, (images, _) in batch.items()})
+        return torch.stack([self.problem.loss(t, outputs[t], batch[t][1]).mean(dim=1) for t in self.tasks])
 
-        def one(state: Weights, part: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-            found = self.problem.losses(lambda pictures: self._answer(state, pictures), dict(part))
-            return {task: loss.mean() for task, loss in found.items()}
+    def outputs(self, weights: Weights, pictures: Mapping[str, Float[Tensor, "R B D"]]) -> dict[str, Tensor]:
+        """Task -> outputs [R, B, C]: what :class:`SharedNet` computes, for all nets by one product a layer."""
+        features: dict[int, Tensor] = {}
+        found = {}
+        for task, images in pictures.items():
+            if id(images) not in features:
+                features[id(images)] = self._features(weights, images)
+            found[task] = _linear(weights, f"heads.{self.net.head_of[task]}", features[id(images)])
+        return found
 
-        found = vmap(one)(weights, batch)
-        return torch.stack([found[task] for task in self.tasks])
+    def _features(self, weights: Weights, hidden: Float[Tensor, "R B D"]) -> Float[Tensor, "R B F"]:
+        for layer in range(len(self.net.trunk)):
+            hidden = leaky_relu(_linear(weights, f"trunk.{layer}.0", hidden), SLOPE)
+        return hidden
 
     def train(self, watch: Callable[[int, StackedBatch], Any] = lambda step, batch: None) -> None:
         """Minimise the sum of the losses for the problem's number of steps; ``watch`` is called before each."""
-        optimizer = torch.optim.Adam(list(self.weights.values()), lr=self.problem.lr, foreach=True)
+        optimizer = torch.optim.Adam(list(self.weights.values()), lr=self.problem.lr, fused=True)
         for step in range(self.problem.steps):
             batch = self.next_batch()
             watch(step, batch)
@@ -69,13 +84,15 @@ class Stack:
     def test(self) -> tuple[Float[np.ndarray, "T R"], Float[np.ndarray, "T R"]]:
         """Score (see :meth:`Sharing.score`) and mean loss of every net on every task's test pictures."""
         scores, losses = [], []
+        n = len(self._orders)
         for task in self.tasks:
             data = self.problem.data[task]
             with torch.no_grad():
-                outputs = vmap(self._answer, in_dims=(0, None))(self.weights, {task: data.test_images})[task]
-                scores.append([self.problem.score(task, output) for output in outputs])
-                losses.append([self.problem.test_loss(task, output) for output in outputs])
+                outputs = self.outputs(self.weights, {task: data.test_images.expand(n, -1, -1)})[task]
+            scores.append([self.problem.score(task, output) for output in outputs])
+            losses.append([float(self.problem.loss(task, output, data.test_answers).mean()) for output in outputs])
         return np.array(scores), np.array(losses)
 
-    def _answer(self, state: Weights, pictures: Any) -> dict[str, Tensor]:
-        return functional_call(self.net, state, (pictures,))
+
+def _linear(weights: Weights, layer: str, hidden: Float[Tensor, "R B D"]) -> Float[Tensor, "R B C"]:
+    return torch.baddbmm(weights[f"{layer}.bias"][:, None], hidden, weights[f"{layer}.weight"].mT)

@@ -9,14 +9,15 @@ import numpy as np
 from jaxtyping import Float
 
 from workbench.forecast import estimator
+from workbench.forecast.cost import estimate
 from workbench.forecast.diagnosis import forecast
 from workbench.forecast.measured import Measured
 from workbench.forecast.problem import Problem
 
 #: Steps of a trajectory, and seeds. The trainings that are forecast have other seeds, and several times the steps.
 STEPS, SEEDS = 120, 4
-#: Seconds; enough that the number of steps decides, not the speed of the machine.
-BUDGET = 3600.0
+#: Seconds: so many that the number of steps decides, and not the speed of the machine.
+BUDGET = 1e6
 #: What a problem object is asked for.
 PROTOCOL = ("tasks", "build_model", "shared", "batches", "losses", "optimizer", "validation", "evaluate", "name")
 
@@ -32,7 +33,10 @@ def predict(described: Any, steps: int = STEPS, seeds: int = SEEDS) -> dict[str,
         mean over tasks; ``by_steps``: [steps, cost] had the probe ended earlier.
     """
     problem = Problem(**{name: getattr(described, name) for name in PROTOCOL})
-    found = forecast(problem, budget=BUDGET, seeds=seeds, max_steps=steps, look_at_data=False)
+    cost = estimate(problem, budget=BUDGET, seeds=seeds, max_steps=steps)
+    # What all tasks together cost needs no trajectories of the pairs among them.
+    cost = replace(cost, plan=replace(cost.plan, paired=False))
+    found = forecast(problem, budget=BUDGET, cost=cost, look_at_data=False)
     costs = estimator.together_cost(found.measured)  # [R, T]
     tasks, whole = estimator.over_seeds(costs), estimator.over_seeds(costs.mean(axis=1))
     return {

@@ -113,7 +113,7 @@ def by_length(lengths: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def calls(table: pd.DataFrame) -> pd.DataFrame:
-    """What became of each call: call, n, cost (mean, in points), lost, share, low, high, surely_lost, surely_gained.
+    """What became of each call: call, n, cost (mean, in points), lost, surely_lost, surely_gained, share, low, high.
 
     ``lost``: problems whose mean cost is above 0, with the Wilson interval of their share. ``surely``: the whole 95 %
     interval of the cost lies on that side.
@@ -121,17 +121,14 @@ def calls(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for call in ("conflict", "undetermined", "neither", "help"):
         part = table[table["call"] == call]
-        n, lost = len(part), int((part["cost"] > 0).sum())
-        low, high = wilson(np.array(float(lost)), np.array(float(n)))
         surely = int((part["cost_low"] > 0).sum()), int((part["cost_high"] < 0).sum())
-        share = lost / n if n else np.nan
-        rows.append((call, n, part["cost"].mean(), lost, share, float(low), float(high), *surely))
-    names = ["call", "n", "cost", "lost", "share", "low", "high", "surely_lost", "surely_gained"]
-    return pd.DataFrame(rows, columns=names)
+        rows.append((call, len(part), part["cost"].mean(), int((part["cost"] > 0).sum()), *surely))
+    frame = pd.DataFrame(rows, columns=["call", "n", "cost", "lost", "surely_lost", "surely_gained"])
+    return _with_share(frame)
 
 
 def reliability(table: pd.DataFrame, n_bins: int = 5) -> pd.DataFrame:
-    """Problems in equal bins of the forecast: forecast, cost (means), n, share that lost, with its Wilson interval.
+    """Problems in equal bins of the forecast: forecast and cost (means), n, lost, and their share: share, low, high.
 
     Raises:
         ConfigError: fewer problems than bins.
@@ -141,10 +138,8 @@ def reliability(table: pd.DataFrame, n_bins: int = 5) -> pd.DataFrame:
     rows = []
     for index in np.array_split(np.argsort(table["forecast"].to_numpy(), kind="stable"), n_bins):
         part = table.iloc[index]
-        n, lost = float(len(part)), float((part["cost"] > 0).sum())
-        low, high = wilson(np.array(lost), np.array(n))
-        rows.append((part["forecast"].mean(), part["cost"].mean(), int(n), lost / n, float(low), float(high)))
-    return pd.DataFrame(rows, columns=["forecast", "cost", "n", "share", "low", "high"])
+        rows.append((part["forecast"].mean(), part["cost"].mean(), len(part), int((part["cost"] > 0).sum())))
+    return _with_share(pd.DataFrame(rows, columns=["forecast", "cost", "n", "lost"]))
 
 
 def misses(table: pd.DataFrame) -> pd.DataFrame:
@@ -169,6 +164,13 @@ def parts(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The pairs, the larger sets, and all of them."""
     pair = table["n_tasks"] == 2
     return {"pairs": table[pair], "sets": table[~pair], "all": table}
+
+
+def _with_share(frame: pd.DataFrame) -> pd.DataFrame:
+    """The share of problems that lost, with its Wilson interval; NaN where there are none."""
+    lost, n = (frame[name].to_numpy(dtype=float) for name in ("lost", "n"))
+    low, high = wilson(lost, n)
+    return frame.assign(share=lost / np.where(n > 0, n, np.nan), low=low, high=high)
 
 
 def _draws(n: int, draws: int, seed: int) -> np.ndarray:
