@@ -79,14 +79,16 @@ def new_file(folder: Path) -> None:
     with st.popover("New problem file", icon=":material/note_add:"):
         st.markdown("An example that runs as it is. Change it to your training in any editor.")
         name = st.radio("Template", list(TEMPLATES), format_func=lambda key: f"{key}: {TEMPLATES[key]}")
-        if st.button("Write it", key="write", icon=":material/save:"):
-            try:
-                file = write(name, folder / f"{name}.py")
-            except WorkbenchError as error:
-                st.error(parts.plain(str(error)))
-            else:
-                st.session_state["problem"] = file
-                st.rerun()
+        st.button("Write it", key="write", icon=":material/save:", on_click=write_template, args=(name, folder))
+        if "not written" in st.session_state:
+            st.error(parts.plain(st.session_state.pop("not written")))
+
+
+def write_template(name: str, folder: Path) -> None:
+    try:
+        st.session_state["problem"] = write(name, folder / f"{name}.py")
+    except WorkbenchError as error:
+        st.session_state["not written"] = str(error)
 
 
 def probe(folder: Path) -> None:
