@@ -40,7 +40,7 @@ pooling, the noise rule and the limits of the verdicts are this project's choice
 from __future__ import annotations
 
 from workbench.lenses.base import Lens, View
-from workbench.lenses.conflict import evidence_figures, figures, module_figures, remedy_figures
+from workbench.lenses.conflict import evidence_figures, figures, module_figures, remedy_figures, split_figures
 from workbench.lenses.conflict.statistics import Conflict, statistics
 from workbench.lenses.conflict.tables import tables
 from workbench.lenses.conflict.verdicts import verdicts
@@ -98,6 +98,38 @@ LENS = Lens(
             module_figures.routing,
             "Rows are groups of a layer's channels, each owned by a task; a cell says whether another task's gradient "
             "may train it. The relation need not be mutual: a row is measured on the row's own channels.",
+        ),
+        View(
+            "split",
+            "Channel groups before and after",
+            split_figures.before_after,
+            "Rows are a task's own filters, columns whose gradient meets them. Left all gradients, right those that "
+            "the split lets in (a cross: kept out); beside each task the conflict that reaches its filters.",
+            applies=lambda stats: stats.split is not None,
+        ),
+        View(
+            "flows",
+            "Gradient flows",
+            split_figures.flows,
+            "From tasks to the filters of tasks, as wide as the gradients are long; grey is kept out. A task that is "
+            "let in everywhere with a wide band decides for all.",
+            applies=lambda stats: stats.split is not None,
+        ),
+        View(
+            "influence",
+            "Influence",
+            split_figures.influence,
+            "Who helps whom, from which a split was chosen: what a step on the column's task took off the row's loss "
+            "(a question mark where the interval contains 0). It need not be mutual.",
+            applies=lambda stats: stats.split is not None and stats.split.influence is not None,
+        ),
+        View(
+            "group-use",
+            "Use of other tasks' features",
+            split_figures.use,
+            "Rows are heads, columns the owners of the last layer's features. Off the diagonal a task reads what "
+            "another has trained: the sharing that a split leaves.",
+            applies=lambda stats: stats.split is not None and stats.split.use is not None,
         ),
         View(
             "magnitude",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,7 @@ from workbench.lenses.conflict.evidence import (
 )
 from workbench.lenses.conflict.reading import CHUNK_ENTRIES, MAX_ENTRIES, Head, Record, joined, read_record
 from workbench.lenses.conflict.replay import Replay, replay
+from workbench.lenses.conflict.split import Split, read_split
 from workbench.lenses.conflict.trials import Trials, read_trials
 from workbench.lenses.intervals import benjamini_hochberg, wilson
 
@@ -94,7 +95,8 @@ class Conflict(Head):
         recon: Recon's score per module: pairs a step with naive cosine below ``RECON_THRESHOLD``.
         recon_called: The same counted by unbiased windows or steps whose interval lies wholly below it.
         log_ratio: Mean over steps of ln(norm_i / norm_j) with its interval; NaN below three usable steps.
-        replay, affinity, floor, matter, plan, routing, trials, agreement: None where the record holds too little.
+        replay, affinity, floor, matter, plan, routing, split, trials, agreement: None where the record holds too
+            little.
         changes: Change points of the cosine over all shared parameters; see ``evidence.change_points``.
     """
 
@@ -118,6 +120,7 @@ class Conflict(Head):
     matter: Matter | None
     plan: Plan | None
     routing: Routing | None
+    split: Split | None
     trials: Trials | None
     agreement: Agreement | None
     changes: pd.DataFrame
@@ -202,7 +205,8 @@ def statistics(run: Run, max_entries: int = MAX_ENTRIES, chunk_entries: int = CH
     """
     record = read_record(run, max_entries, chunk_entries)
     head = record.head
-    return _assemble(record, read_losses(run, head.tasks, head.steps), read_trials(run, head.tasks))
+    found = _assemble(record, read_losses(run, head.tasks, head.steps), read_trials(run, head.tasks))
+    return replace(found, split=read_split(run, record.layout, found.routing))
 
 
 def _assemble(record: Record, losses: Losses, trials: Trials | None) -> Conflict:
@@ -242,6 +246,7 @@ def _assemble(record: Record, losses: Losses, trials: Trials | None) -> Conflict
         matter=matter(total, losses, pairs, head.tasks),
         plan=plan(total, n_batches),
         routing=routing(pool(numbers.groups, pairs, n_batches, starts).cosine, record.layout, pairs, len(head.tasks)),
+        split=None,
         trials=trials,
         agreement=agreement(_measures(pairs, overall.cosine, naive_overall, first_order, trials)),
         changes=change_points(moments, pairs, steps, FALSE_DISCOVERY_RATE),
