@@ -7,7 +7,7 @@ import streamlit as st
 from frame import lens_page
 from widgets import one_of, switch
 from workbench.lenses.gsnr.dropout_figures import GROUNDS
-from workbench.lenses.gsnr.statistics import Gsnr
+from workbench.lenses.gsnr.statistics import MASK_RATIOS, Gsnr
 
 EVERY = "every module"
 
@@ -39,4 +39,12 @@ def ground() -> str:
     return one_of("Inputs coloured by", GROUNDS, "ground")
 
 
-page.further(part=part, tensors=tensors, tensor=tensor, at=at, ground=ground)
+def ratio() -> float:
+    return float(one_of("Share of all weights taken", list(MASK_RATIOS), "ratio", first=0.05))
+
+
+def against() -> str:
+    return str(one_of("Against", ["training", "weight", "change"], "against"))
+
+
+page.further(part=part, tensors=tensors, tensor=tensor, at=at, ground=ground, ratio=ratio, against=against)

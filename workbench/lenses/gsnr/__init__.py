@@ -23,16 +23,22 @@ When it misleads. GSNR falls everywhere as training converges; that alone is no 
 has a high GSNR too: a strong, consistent signal need not be the right one. Batch normalisation in training mode mixes
 samples, so that a per-sample gradient is not defined.
 
+What was measured. True steps of the run's own length say what held-out samples gain (view Predicted and measured).
+
+Below tensors. Single filters, parameters on which two domains have opposite signs, and the overlap of the mask of GSNR
+dropout from record to record are recorded with ``detail=True``.
+
 Sources: Liu et al. 2020, arXiv:2001.07384 (GSNR and the one-step generalisation ratio R); Michalkiewicz et al. 2023,
 arXiv:2310.07361 (GSNR for domain generalisation). The correction for n, the module as a whole, the cosine between
-domains, the rule for a collapse (below a tenth of the peak to the end) and the verdicts' limits are this project's
+domains, the rule for a collapse (below a tenth of the peak to the end; alone where it falls beyond noise twice as far
+as the other modules) and the verdicts' limits are this project's
 choices.
 """
 
 from __future__ import annotations
 
 from workbench.lenses.base import Lens, View
-from workbench.lenses.gsnr import dropout_figures, figures
+from workbench.lenses.gsnr import detail_figures, dropout_figures, figures
 from workbench.lenses.gsnr.statistics import Gsnr, statistics
 from workbench.lenses.gsnr.tables import tables
 from workbench.lenses.gsnr.verdicts import verdicts
@@ -80,11 +86,46 @@ LENS = Lens(
             "The share of a step's gain that new data would share, and which modules take it away.",
         ),
         View(
+            "measured",
+            "Predicted and measured",
+            detail_figures.measured,
+            "The line is foretold from GSNR alone, the diamonds are true steps judged on other samples. Diamonds well "
+            "below the line: the samples were memorised, or the step is too long for first order.",
+        ),
+        View(
+            "filters",
+            "Single filters",
+            detail_figures.filters,
+            "Every filter of a layer over training, or against the size or the change of its weights: whether the "
+            "filters that move are those with a signal.",
+        ),
+        View(
+            "signs",
+            "Where domains disagree",
+            detail_figures.signs,
+            "The share of parameters whose mean gradients have opposite signs in two domains, both beyond noise: which "
+            "domains and which modules a mask or a normalisation per domain would concern.",
+        ),
+        View(
             "mask",
             "Mask preview",
             figures.mask,
             "What GSNR dropout would take from each module at a ratio, with all weights ranked together. Where one "
-            "module loses most of its weights, rank per module instead. Which weights they are is not recorded.",
+            "module loses most of its weights, rank per module instead.",
+        ),
+        View(
+            "mask-stability",
+            "Mask stability",
+            detail_figures.churn,
+            "How much of the mask is that of the record before. Near the dotted line the mask is drawn by noise; near "
+            "1 the same weights are kept out all the time.",
+        ),
+        View(
+            "micro",
+            "Micro-batches",
+            detail_figures.micro,
+            "What a training that cannot afford per-sample gradients would see: too large as it comes, right on "
+            "average once the bias is taken off, and how far it still ranks the parameters.",
         ),
         View(
             "timeline",

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from workbench.core import Run
 from workbench.core.gramian import jackknife_se, student95
-from workbench.core.schema import GSNR_QUANTILES
+from workbench.core.schema import GSNR_MASK_RATIOS, GSNR_QUANTILES
 from workbench.lenses.gsnr.correction import (
     corrected,
     corrected_density,
@@ -19,6 +19,7 @@ from workbench.lenses.gsnr.correction import (
     noise_limit,
     share_up_to,
 )
+from workbench.lenses.gsnr.detail import Detail, read_detail
 from workbench.lenses.gsnr.dropout import Dropout, read_dropout
 from workbench.lenses.gsnr.reading import Axes, Sums, read_histograms, read_sums
 
@@ -26,11 +27,14 @@ from workbench.lenses.gsnr.reading import Axes, Sums, read_histograms, read_sums
 MAX_ROWS = 100_000
 ALL_PARAMETERS = "all parameters"
 #: Ratios at which the mask of GSNR dropout is previewed.
-MASK_RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+MASK_RATIOS = GSNR_MASK_RATIOS
 #: A module has collapsed when it stays below this share of its highest value for at least so many recorded steps.
 COLLAPSE_SHARE, COLLAPSE_STEPS = 0.1, 3
 #: The highest value must stand out of the step-to-step scatter by this factor.
 COLLAPSE_CLEAR = 5.0
+#: A module falls alone when, beyond noise at 5 % over all modules and split points, it keeps less than this share of
+#: what the other modules keep.
+ALONE_SHARE, ALONE_LEVEL = 0.5, 0.05
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,11 @@ class Gsnr:
         agreement_mean: Pooled over steps (each weighted by its signal over noise) for all parameters and each module.
         masked: Share of each module's weights that GSNR dropout would take, at every one of ``MASK_RATIOS``, when all
             weights are ranked together (biases are never taken); NaN for a module without weights.
-        collapses: One row a collapsed module: part, step, peak_step, peak, after, low, high (``after`` over ``peak``).
+        collapses: One row a collapsed module: part, step, peak_step, peak, after, low, high (``after`` over ``peak``),
+            alone (whether it falls further than the other modules, beyond noise).
         nonfinite: Recorded (step, tensor) entries with NaN or infinite moments; they are left out. ``n_finite``: the
             others.
+        detail: What was recorded below the level of tensors, and measured beside the prediction.
         dropout: What was recorded of GSNR dropout at work; empty in most runs.
     """
 
@@ -100,6 +106,7 @@ class Gsnr:
     collapses: pd.DataFrame
     nonfinite: int
     n_finite: int
+    detail: Detail
     dropout: Dropout
 
     @property
@@ -170,6 +177,7 @@ def statistics(run: Run, n_train: int | None = None, max_rows: int = MAX_ROWS) -
         collapses=_collapses(steps, signal, noise, axes.modules),
         nonfinite=sums.nonfinite,
         n_finite=int((sums.samples > 0).sum()),
+        detail=read_detail(run, steps, ratio[:, 0]),
         dropout=read_dropout(run),
     )
 
@@ -333,7 +341,43 @@ def _collapses(
                 {
                     "part": name, "step": int(steps[finite[start]]), "peak_step": int(steps[finite[peak]]),
                     "peak": float(smooth[peak]), "after": after.value, "low": after.low, "high": after.high,
+                    "alone": _alone(signal, noise, index, len(modules), int(finite[start])),
                 }
             )  # fmt: skip
-    columns = ["part", "step", "peak_step", "peak", "after", "low", "high"]
+    columns = ["part", "step", "peak_step", "peak", "after", "low", "high", "alone"]
     return pd.DataFrame(rows, columns=columns).sort_values("step", kind="stable", ignore_index=True)
+
+
+def _alone(
+    signal: Float[np.ndarray, "S R"], noise: Float[np.ndarray, "S R"], index: int, n_modules: int, start: int
+) -> bool:
+    """Whether a module keeps less than ``ALONE_SHARE`` of what the other modules keep from before ``start`` to after.
+
+    With x the module's GSNR and y the sum of the others', both per step, the ratios of sums x / y before and after are
+    compared by Welch's t with jackknife standard errors, one-sided, at ``ALONE_LEVEL`` over the number of modules and
+    split points (Bonferroni): the module and the split were chosen by looking.
+    """
+    from scipy.special import stdtrit
+
+    ratio = _divided(signal[:, 1 : 1 + n_modules], noise[:, 1 : 1 + n_modules])
+    x, y = ratio[:, index - 1], np.delete(ratio, index - 1, axis=1).sum(axis=1)
+    known = np.isfinite(x) & np.isfinite(y)
+    parts = [known & (np.arange(len(x)) < start), known & (np.arange(len(x)) >= start)]
+    if min(part.sum() for part in parts) < COLLAPSE_STEPS:
+        return False
+    (before, se_before, n_before), (after, se_after, n_after) = (_kept_ratio(x[part], y[part]) for part in parts)
+    variances = np.array([(ALONE_SHARE * se_before) ** 2, se_after**2])
+    if not np.isfinite(variances).all() or not variances.sum() > 0:
+        return False
+    df = variances.sum() ** 2 / (variances**2 / [n_before - 1, n_after - 1]).sum()
+    limit = stdtrit(df, ALONE_LEVEL / (n_modules * max(1, len(x) - 2 * COLLAPSE_STEPS + 1)))
+    return bool((after - ALONE_SHARE * before) / np.sqrt(variances.sum()) < limit)
+
+
+def _kept_ratio(x: Float[np.ndarray, " S"], y: Float[np.ndarray, " S"]) -> tuple[float, float, int]:
+    """Ratio of sums, its jackknife standard error, and the number of steps; NaN where the others hold no signal."""
+    if not y.sum() > 0:
+        return float("nan"), float("nan"), len(x)
+    rest = y.sum() - y
+    left = (x.sum() - x) / np.where(rest > 0, rest, np.nan)
+    return float(x.sum() / y.sum()), float(jackknife_se(left[:, None])[0]), len(x)

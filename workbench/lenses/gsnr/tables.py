@@ -14,6 +14,16 @@ def tables(stats: Gsnr) -> dict[str, pd.DataFrame]:
     found = {"Modules and parameters over training": _parts(stats), "One-step generalisation ratio": _ratio(stats)}
     if stats.domains:
         found["Domains over training"] = _domains(stats)
+    if stats.detail.measured is not None:
+        found["Measured generalisation ratio"] = _measured(stats)
+    for title, frame in (
+        ("Filters", stats.detail.filters),
+        ("Signs of domains", stats.detail.signs),
+        ("Masks from record to record", stats.detail.masks),
+        ("Micro-batches", stats.detail.micro),
+    ):
+        if len(frame):
+            found[title] = frame
     if len(stats.collapses):
         found["Collapses"] = stats.collapses
     return found
@@ -43,6 +53,13 @@ def _ratio(stats: Gsnr) -> pd.DataFrame:
     frame.insert(0, "predicted_ratio", stats.osgr)
     frame.insert(0, "step", stats.steps)
     return frame
+
+
+def _measured(stats: Gsnr) -> pd.DataFrame:
+    found = stats.detail.measured
+    assert found is not None
+    columns = {"step": found.steps, "samples": found.samples, "predicted_ratio": found.predicted}
+    return pd.DataFrame(columns | {"measured_ratio": found.ratio, "low": found.low, "high": found.high})
 
 
 def _domains(stats: Gsnr) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from workbench.core.gramian import student95
 from workbench.lenses.base import Verdict
 from workbench.lenses.gsnr.dropout import dropout_verdicts
 from workbench.lenses.gsnr.statistics import Gsnr, Span
@@ -16,6 +17,8 @@ HALF = 0.5
 LITTLE = 0.5
 #: Share of broken entries that makes a problem of them.
 BROKEN = 0.25
+#: A prediction of the generalisation ratio that exceeds what was measured by more than this is worth saying.
+TOO_HIGH = 0.1
 #: Recorded steps needed to say anything about training.
 ENOUGH_STEPS = 3
 #: Samples needed for the correction to be defined, and to be of use.
@@ -30,7 +33,7 @@ def verdicts(stats: Gsnr) -> list[Verdict]:
     n_samples = int(stats.samples[:, 0].max())
     if n_samples < ENOUGH_SAMPLES or len(stats.steps) < ENOUGH_STEPS:
         return [*found, _too_little(stats, n_samples)]
-    return [*found, _generalisation(stats), *_domains(stats), *_collapses(stats)]
+    return [*found, _generalisation(stats), *_domains(stats), *_collapses(stats), *_measured(stats)]
 
 
 def _too_little(stats: Gsnr, n_samples: int) -> Verdict:
@@ -140,7 +143,7 @@ def _collapses(stats: Gsnr) -> list[Verdict]:
     found = stats.collapses
     if not len(found):
         return []
-    first = found.iloc[0]
+    first = found[found["alone"]].iloc[0] if found["alone"].any() else found.iloc[0]
     after = f"{100 * first['after']:.1f} % (95 % interval {100 * first['low']:.1f} to {100 * first['high']:.1f} %)"
     after = after.replace("-", "\u2212")
     start = (
@@ -148,22 +151,46 @@ def _collapses(stats: Gsnr) -> list[Verdict]:
         f"{first['step']} and stays there, on average at {after} of it"
     )
     options = {"view": "modules"}
-    everywhere = len(found) > stats.n_modules / 2
-    if everywhere:
-        return [
-            Verdict(
-                "fine",
-                f"{start}; {len(found)} of {stats.n_modules} modules do so, as when training converges.",
-                "", float(first["step"]), options=options,
-            )
-        ]  # fmt: skip
+    alone = found[found["alone"]]
+    if not len(alone) or len(found) > stats.n_modules / 2:
+        others = f"{len(found)} of {stats.n_modules} modules do so"
+        end = (
+            f"; {others}, as when training converges."
+            if len(found) > stats.n_modules / 2
+            else f"; {others}, not further than the other modules beyond noise."
+        )
+        return [Verdict("fine", start + end, "", float(first["step"]), options=options)]
     others = f"; so do {len(found) - 1} other of {stats.n_modules} modules" if len(found) > 1 else ""
     return [
         Verdict(
             "watch",
-            f"{start}{others}, while most modules keep theirs.",
+            f"{start}{others}, further than the other modules beyond noise.",
             f"Compare the losses around step {first['step']}; freezing the module from there on, or a smaller learning "
             "rate for it, shows whether it still learns.",
             float(first["step"]), options=options,
         )
     ]  # fmt: skip
+
+
+def _measured(stats: Gsnr) -> list[Verdict]:
+    """Whether true steps gave what the gradients foretold."""
+    found = stats.detail.measured
+    if found is None or len(found.both) < ENOUGH_STEPS:
+        return []
+    ratio, predicted = found.ratio[found.both], found.predicted[found.both]
+    n = len(ratio)
+    gap = predicted - ratio
+    half = student95(n - 1) * float(gap.std(ddof=1)) / n**0.5
+    mean, low, high = float(gap.mean()), float(gap.mean()) - half, float(gap.mean()) + half
+    other = "held-out" if found.held_out else "other"
+    numbers = f"{mean:.2f} (95 % interval {low:.2f} to {high:.2f})".replace("-", "\u2212")
+    sentence = (
+        f"In true steps on {found.samples} samples, {other} samples saw {float(ratio.mean()):.2f} of the gain on "
+        f"average over {n} recorded steps, where GSNR predicts {float(predicted.mean()):.2f}: the prediction is too "
+        f"high by {numbers}"
+    ).replace(" -", " \u2212")
+    options = {"view": "measured"}
+    if low > TOO_HIGH:
+        hint = "The samples measured may be memorised; measure GSNR on samples that training did not see."
+        return [Verdict("watch", f"{sentence}.", hint, mean, low, high, options)]
+    return [Verdict("fine", f"{sentence}.", "", mean, low, high, options)]
