@@ -43,4 +43,4 @@ def test_both_runs_forget_and_know_less_in_unseen_domains(readings):
 
 def test_only_the_run_with_metrics_shows_them(readings):
     views = {name: {view.slug for view in reading.lens.shown(reading.stats)} for name, reading in readings.items()}
-    assert views["metric-average"] - views["replay"] == {"ignored", "measured", "spectrum"}
+    assert views["metric-average"] - views["replay"] == {"ignored", "measured", "metrics"}

@@ -8,7 +8,7 @@ import pytest
 
 from workbench.core import Run, RunWriter
 from workbench.core.continual import average_accuracy, forgetting
-from workbench.lenses import look
+from workbench.lenses import lens, look
 from workbench.lenses.domains.class_geometry import effective_rank, ignored_share
 from workbench.lenses.domains.stream import ALL, SEEN, STAGE, UNSEEN, drawn_accuracy, is_stream, stream_of
 from workbench.lenses.domains.stream_figures import plane, sweep_figure
@@ -152,7 +152,7 @@ def test_the_lens_names_the_task_that_faded_and_offers_the_views(run):
     assert "67 % of the answers name classes of the last task" in said
     slugs = [view.slug for view in reading.lens.shown(reading.stats)]
     assert slugs[0] == "map"
-    assert slugs[-7:] == ["kept", "balance", "recency", "drift", "ignored", "measured", "spectrum"]
+    assert slugs[-7:] == ["kept", "balance", "recency", "drift", "ignored", "measured", "metrics"]
     for slug in slugs[-7:]:
         fig = reading.figure(slug)
         assert len(fig.data) >= 1
@@ -225,3 +225,8 @@ def test_a_sweep_shows_both_sides_with_the_mean_of_each_setting():
     assert means["earlier tasks"] == pytest.approx([30.0, 60.0])
     assert means["the last task"] == pytest.approx([95.0, 80.0])
     assert fig.layout.xaxis.title.text == "decay"
+
+
+def test_no_two_views_share_an_address():
+    slugs = [view.slug for view in lens("domains").views]
+    assert len(set(slugs)) == len(slugs)

@@ -62,6 +62,6 @@ STREAM_VIEWS: tuple[View, ...] = (
     View("measured", "Shift in the metric", measured_shift_figure,
          "Each class in each domain: its shift against its spread, plainly and as its own metric sees it.",
          applies=_has_metrics),
-    View("spectrum", "Spectrum of metrics", spectrum_figure,
+    View("metrics", "Spectrum of metrics", spectrum_figure,
          "How many directions each class's metric uses.", applies=_has_metrics),
 )  # fmt: skip
