@@ -22,6 +22,9 @@ domains (or with all others when none is held out), and every pair of domains.
 - **Limits**: source error, half the proxy A-distance and the joint error of one classifier (Ben-David et al. 2010), as
   a diagnosis and not as a certificate.
 - **CKA** (Kornblith et al. 2019, debiased): how alike two checkpoints or layers arrange the same samples.
+- **Pairs** (after Faraki et al. 2021): covariance of the differences between two samples of one class, and between two
+  classes, in each domain. Separation compares their sizes; agreement and angle say whether what varies within classes
+  is the same in two domains, which is what a metric learned in one needs to serve the other.
 - **Kept and forgotten**: where tasks were learned one after the other, the accuracy on each after each further one,
   in seen and unseen domains; forgetting (Chaudhry et al. 2018) is what was lost since a task's best. Record it with an
   ordered attribute `stream_stage` and predictions after every task, or open a log that has an accuracy per task.
@@ -58,6 +61,14 @@ from workbench.lenses.domains.depth_figures import (
 from workbench.lenses.domains.figures import class_bars, distance_matrix, mixing_figure, over_layers, over_training
 from workbench.lenses.domains.map_figure import aligned_figure, colour_options, map_figure
 from workbench.lenses.domains.measure import MEASURES, REFERENCE
+from workbench.lenses.domains.pair_figures import (
+    agreement_figure,
+    has_pairs,
+    has_triplets,
+    hinge_figure,
+    separation_figure,
+    spectrum_figure,
+)
 from workbench.lenses.domains.statistics import DomainShift
 from workbench.lenses.domains.statistics import statistics as shift_statistics
 from workbench.lenses.domains.stream import Stream, is_stream, stream_of
@@ -127,6 +138,9 @@ def _shift_tables(stats: DomainShift) -> dict[str, pd.DataFrame]:
         "Terms of the bound": stats.depth.bound,
         "Similarity of layers and steps": stats.depth.similarity,
         "Evidence": stats.depth.witness,
+        "Separation of classes": stats.pairs.separation,
+        "Agreement of same-class pairs": stats.pairs.agreement,
+        "Spectra of pairs": stats.pairs.spectrum,
     }
 
 
@@ -161,6 +175,20 @@ _VIEWS = (
          "The same samples at every checkpoint, turned onto one another, as an animation."),
 )  # fmt: skip
 
+_PAIR_VIEWS = (
+    View("spectrum", "Pair covariances", spectrum_figure,
+         "How much two samples of one class differ along each direction, and two of different classes. Separation "
+         "near 1 means that classes do not stand apart in that domain.", has_pairs),
+    View("separation", "Separation", separation_figure,
+         "Whether classes come apart in every domain while the net trains, also in the held-out one.", has_pairs),
+    View("agreement", "Directions of pairs", agreement_figure,
+         "Whether same-class pairs vary along the same directions in two domains: 1 and small angles mean that what "
+         "one domain learned to ignore serves the other.", has_pairs),
+    View("hinges", "Triplets at work", hinge_figure,
+         "Share of triplets whose cross-domain loss is above 0; a line at 0 has nothing left to teach.",
+         has_triplets),
+)  # fmt: skip
+
 LENS = _DomainLens(
     slug="domains",
     title="How far apart are my domains inside the model?",
@@ -168,6 +196,6 @@ LENS = _DomainLens(
     needs=("embeddings", "samples"),
     statistics=statistics,
     verdicts=verdicts,
-    views=(*(replace(view, applies=_has_shift) for view in _VIEWS), *STREAM_VIEWS),
+    views=(*(replace(view, applies=_has_shift) for view in _VIEWS), *_PAIR_VIEWS, *STREAM_VIEWS),
     tables=tables,
 )

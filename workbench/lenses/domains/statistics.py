@@ -14,6 +14,7 @@ from workbench.core import ConfigError, Run
 from workbench.lenses.domains.accuracy import accuracy_by_domain, reference_codes
 from workbench.lenses.domains.depth import Depth, depth_of
 from workbench.lenses.domains.measure import REFERENCE, Measured, Slice, measure, slice_of
+from workbench.lenses.domains.pair_covariances import PairCovariances, pair_covariances
 from workbench.lenses.domains.points import Cohort, Points, cohort, points_of, recorded
 from workbench.lenses.domains.stream import Stream, stream_of
 from workbench.lenses.intervals import benjamini_hochberg
@@ -51,6 +52,9 @@ class DomainShift:
             without predictions.
         depth: What lies behind the shift at the last step: label shift, estimated accuracies, evidence.
         points: Embeddings per (layer, step) for maps, at most 5,000 each.
+        pairs: How same-class and different-class pairs differ inside each domain.
+        hinges: step, pair ("i measured by j"), value: share of triplets of i with a positive loss under j's metric,
+            from scalars ``active/<i>|<j>``; empty where a run logged none.
         stream: What is kept of tasks learned one after the other; None where the run is no such stream.
         notes: What was left out, as sentences.
     """
@@ -72,6 +76,8 @@ class DomainShift:
     points: Mapping[tuple[str, int], Points]
     settings: Settings
     notes: tuple[str, ...]
+    pairs: PairCovariances
+    hinges: pd.DataFrame
     stream: Stream | None = None
 
     def reference_of(self, domain: str) -> tuple[str, ...]:
@@ -150,7 +156,17 @@ def statistics(
         points=points,
         settings=Settings(seed, permutations, max_points // len(who.domains)),
         notes=tuple(notes),
+        pairs=pair_covariances(run, who, points),
+        hinges=_hinges(run),
         stream=stream_of(run),
+    )
+
+
+def _hinges(run: Run) -> pd.DataFrame:
+    """step, pair, value of the scalars ``active/<i>|<j>``."""
+    return run.query(
+        "SELECT step, replace(substr(tag, 8), '|', ' measured by ') AS pair, value FROM scalars "
+        "WHERE starts_with(tag, 'active/') AND isfinite(value) ORDER BY tag, step"
     )
 
 
