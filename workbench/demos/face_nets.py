@@ -31,16 +31,16 @@ class FaceNet(nn.Module):
         self.embed = nn.Sequential(nn.Flatten(), nn.Linear(width * side * side, features))
         self.people = nn.Parameter(torch.randn(n_people, features) / features**0.5)
 
-    def embedding(self, pictures: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B D"]:
+    def embedding(self, pictures: Float[Tensor, "B 1 X Y"]) -> Float[Tensor, "B D"]:
         """The identity embedding, of length 1."""
         return F.normalize(self.embed(self.feature_map(pictures)), dim=1)
 
-    def feature_map(self, pictures: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B D H W"]:
+    def feature_map(self, pictures: Float[Tensor, "B 1 X Y"]) -> Float[Tensor, "B D H W"]:
         """The last layer that still has places."""
         maps: Tensor = self.map((pictures - GREY_MEAN) / GREY_SPREAD)
         return maps
 
-    def forward(self, pictures: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B C"]:
+    def forward(self, pictures: Float[Tensor, "B 1 X Y"]) -> Float[Tensor, "B C"]:
         return self.embedding(pictures) @ F.normalize(self.people, dim=1).T
 
 
@@ -51,7 +51,7 @@ class TripletFaceNet(FaceNet):
         super().__init__(n_people, width, features)
         self.compact = nn.Linear(features, compact)
 
-    def forward(self, pictures: Float[Tensor, "B 1 H W"]) -> Outputs:  # type: ignore[override]
+    def forward(self, pictures: Float[Tensor, "B 1 X Y"]) -> Outputs:  # type: ignore[override]
         feature_map = self.feature_map(pictures)
         embedding = self.embed(feature_map)
         cosine = F.normalize(embedding, dim=1) @ F.normalize(self.people, dim=1).T

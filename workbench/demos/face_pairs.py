@@ -29,7 +29,7 @@ RATES = (0.01, 0.1)
 #: Every how many-th pair has a thumbnail: the enrolled picture and the probe side by side.
 PICTURED = 40
 
-Embed = Callable[[Float[Tensor, "B 1 H W"]], Float[Tensor, "B D"]]
+Embed = Callable[[Float[Tensor, "B 1 X Y"]], Float[Tensor, "B D"]]
 
 
 @dataclass(frozen=True)

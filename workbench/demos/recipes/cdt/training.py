@@ -24,7 +24,7 @@ from workbench.methods.cdt import Config, Triplets, episode, supervised_loss
 
 IDENTITY = "identity"
 #: ``batch`` counts the triplets of every group in a step.
-TRAINING = Training(probes=(0, 50, 100, STEPS), lr=4e-3, batch=24, optimizer="Adam")
+TRAINING = Training(probes=(0, 80, STEPS), lr=4e-3, batch=24, optimizer="Adam")
 #: Triplets of all groups together in a step of ``one-group``.
 ONE_GROUP_TRIPLETS = 36
 FACTORS = tuple(LEVELS)
@@ -100,12 +100,18 @@ def feature_norm(net: TripletFaceNet, faces: Faces) -> float:
         return net.feature_map(as_pictures(faces.images)).norm(dim=1).mean().item()
 
 
+def embedded(data: Data) -> tuple[Faces, np.ndarray]:
+    """Every second probe, a picture of someone never trained on, and sample ids that follow those of the pairs."""
+    first, index = len(data.pairs.index), np.arange(0, len(data.pairs.probes), 2)
+    return data.pairs.probes.take(index), first + np.arange(len(index))
+
+
 def describe_probes(rec: RunWriter, data: Data) -> None:
-    """Describe the probes, pictures of people never trained on, as samples after the pairs."""
-    probes, first = data.pairs.probes, len(data.pairs.index)
+    """Describe the embedded pictures as samples of their own."""
+    probes, sample = embedded(data)
     rec.samples(
         {
-            "sample": np.arange(first, first + len(probes)),
+            "sample": sample,
             "dataset": "drawn faces",
             "domain": probes.levels["group"],
             "split": "probes",
@@ -116,9 +122,9 @@ def describe_probes(rec: RunWriter, data: Data) -> None:
 
 
 def record_embeddings(rec: Recorder, step: int, net: TripletFaceNet, data: Data) -> None:
-    """Record half precision embeddings of the probes."""
-    probes, first = data.pairs.probes, len(data.pairs.index)
-    rec.embeddings(step, net, as_pictures(probes.images), sample=np.arange(first, first + len(probes)), layers=LAYERS)
+    """Record what the layers make of the embedded pictures."""
+    probes, sample = embedded(data)
+    rec.embeddings(step, net, as_pictures(probes.images), sample=sample, layers=LAYERS)
 
 
 def record_one_group(job: Job, data: Data) -> None:
