@@ -40,7 +40,7 @@ def masked(tmp_path):
         masking = Masking(rec, net, losses_at, DOMAINS, Config(ratio=0.25, until=3), seed=0, log_every=2)
         for step in range(4):
             masking.rule(masking.losses(batch(step)))
-            masking.record_mask(step)
+            masking.record_mask(step, scored=["0.weight"])
         yield masking, rec
     rec.close()
 
@@ -63,6 +63,7 @@ def test_masks_and_what_ranked_them_are_written_until_it_ends(masked):
     assert kept.shape == score.shape == (5, 4)
     assert (~kept).sum() == 5
     assert score[~kept].min() >= score[kept].max()
+    assert set(arrays) == {"kept/0.weight", "score/0.weight", "kept/2.weight"}
 
 
 def test_a_look_at_the_masked_net_leaves_the_net_as_it_was(masked):

@@ -57,15 +57,17 @@ class Masking(Generic[Batch]):
         if active and step % self.log_every == 0:
             self.rec.scalars(step, {tag_of(name): value for name, value in logged.items() if np.isfinite(value)})
 
-    def record_mask(self, step: int) -> None:
+    def record_mask(self, step: int, scored: Sequence[str] = ()) -> None:
         """Write which weights the last step left out, and what ranked them, as the array ``gsnr_mask``.
 
-        Per weight tensor ``kept/<name>`` (1 or 0) and ``score/<name>`` (log10). Nothing before the first mask.
+        Per weight tensor ``kept/<name>`` (1 or 0); of the tensors ``scored`` also ``score/<name>`` (log10). Nothing
+        before the first mask.
         """
         arrays: dict[str, np.ndarray] = {}
         for name, mask in self.method.masks.items():
             arrays[f"kept/{name}"] = mask.cpu().numpy().astype(np.uint8)
-            arrays[f"score/{name}"] = torch.log10(self.method.scores[name]).cpu().numpy().astype(np.float16)
+            if name in scored:
+                arrays[f"score/{name}"] = torch.log10(self.method.scores[name]).cpu().numpy().astype(np.float16)
         if arrays:
             self.rec.array("gsnr_mask", step, arrays)
 

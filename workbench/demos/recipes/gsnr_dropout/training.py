@@ -25,10 +25,10 @@ from workbench.methods.gsnr_dropout import Config
 
 TASK = "digit"
 N_SOURCES = len(DOMAINS) - 1
-PROBES = (0, 25, 50, 100, 200, 300, STEPS)
+PROBES = (0, 20, 50, 100, 200, STEPS)
 #: The loss is a sum over the sources, so the learning rate is that of their mean over their number.
 TRAINING = Training(probes=PROBES, lr=0.05 / N_SOURCES, batch=15 * N_SOURCES)
-N_TEST, N_GSNR, N_ANSWERED = 120, 40, 60
+N_TEST, N_GSNR, N_ANSWERED = 120, 40, 40
 #: Chosen on the tuning seeds, each from three to five values, by the accuracy on the domain left out.
 OFF = Config(ratio=0.0)
 CONFIGS: Mapping[str, Config] = {
@@ -161,4 +161,4 @@ def record_fully(rec: Recorder, step: int, net: Net, answered: Mapping[str, Digi
     rec.gsnr(
         step, net, lambda x, y: cross_entropy(net(x)[TASK], y, reduction="none"), batches, domains=list(answered)
     )  # fmt: skip
-    masking.record_mask(step)
+    masking.record_mask(step, scored=list(masking.method.masks))

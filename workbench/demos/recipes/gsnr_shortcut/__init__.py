@@ -37,7 +37,7 @@ RECIPE = Recipe(
         ),
     ),
     method="gsnr_dropout",
-    seeds=(10, 11, 12, 13, 14, 15, 16, 17),
+    seeds=(10, 11, 12, 13, 14, 15),
     tuning_seeds=(100, 101, 102, 103),
     claims=(
         Claim(

@@ -48,7 +48,7 @@ TOP_SHARE, EARLY, LATE = 0.1, 20, 150
 FIRST = "first.weight"
 N_PICTURED = 120
 #: Steps at which predictions are recorded.
-ANSWERED = (20, 150, 500)
+ANSWERED = (20, 500)
 
 
 def record(job: Job) -> None:
@@ -144,7 +144,7 @@ def record_fully(
     rec.gsnr(
         step, net, lambda x, y: per_sample_loss(net, x, y), list(sources.values()), domains=list(sources), detail=True
     )
-    masking.record_mask(step)
+    masking.record_mask(step, scored=[FIRST])
     whole, masked = masking.with_and_without(lambda: float(np.mean([accuracy(net, data) for data in sources.values()])))
     rec.scalars(step, {"accuracy/sources, whole net": whole})
     if masked is not None:
