@@ -18,6 +18,10 @@ worse than it is.
 values: the mean over all orders of what removing one factor changes. Subgroups are searched on one half of the samples
 and tested on the other, so that the search cannot flatter the test.
 
+**Unnamed failures.** Neighbourhoods of the recorded embedding are searched on one half and tested on the other: they
+may hold errors that no attribute describes. Where the most typical level of a neighbourhood is as bad outside it, the
+level explains it.
+
 **Pairs.** Where a net accepts or rejects pairs by a score, the true accept rate of each level is read at the threshold
 that lets 1 % of all impostor pairs pass, and at the level's own. What a level gains at its own threshold is a matter of
 calibration, what remains is one of what the net has learned. Genuine pairs should form the split that is studied.
@@ -41,7 +45,7 @@ from __future__ import annotations
 import pandas as pd
 
 from workbench.lenses.base import Lens, View
-from workbench.lenses.bias import depth_figures, figures, margin_figures, pair_figures, verified_figures
+from workbench.lenses.bias import depth_figures, figures, margin_figures, pair_figures, pocket_figure, verified_figures
 from workbench.lenses.bias.statistics import Bias, statistics
 from workbench.lenses.bias.verdicts import verdicts
 
@@ -62,6 +66,8 @@ def tables(stats: Bias) -> dict[str, pd.DataFrame]:
 def _more_tables(stats: Bias) -> dict[str, pd.DataFrame]:
     """What only some runs have."""
     found = {"Shares of the gap": stats.attribution.parts} if stats.attribution else {}
+    if stats.pockets:
+        found |= {"Unnamed failures": stats.pockets.found}
     if stats.verified:
         found |= {"Accept rates": stats.verified.rates, "Overlap of scores": stats.verified.overlap}
     if stats.margins:
@@ -125,6 +131,14 @@ LENS = Lens(
             depth_figures.slices,
             "Subgroups searched on one half of the samples; the filled dot is the other half, which the search never "
             "saw. Decide which subgroup to collect data for.",
+        ),
+        View(
+            "pockets",
+            "Unnamed failures",
+            pocket_figure.pockets,
+            "Neighbourhoods of the embedding that are wrong more often, searched on one half of the samples and tested "
+            "on the other. Decide which pictures to look at: no attribute needs to describe them.",
+            pocket_figure.has_embeddings,
         ),
         View(
             "metrics",

@@ -47,10 +47,10 @@ class Pockets:
 
     Attributes:
         layer, step: Of the embedding.
-        found: One row a pocket, the worst first: its value on the confirming half with limits, the ``rest`` and the
-            gap to it, p, q; ``confirmed``; ``typical`` (the level that is most over-represented in it) with its
-            ``share`` of the pocket; ``outside`` (the value of that level outside the pocket); ``described``: the level
-            alone explains it; ``samples``: ids, nearest to the centre first.
+        found: One row a pocket, the confirmed ones first, then the worst: its value on the confirming half with
+            limits, the ``rest`` and the gap to it, p, q; ``confirmed``; ``typical`` (the level that is most
+            over-represented in it) with its ``share`` of the pocket; ``outside`` (the value of that level outside the
+            pocket); ``described``: the level alone explains it; ``samples``: ids, nearest to the centre first.
         n: Samples that were searched or tested.
         kept: Share of the embedding's variance in which nearness was measured.
         points: Where the samples lie in the first two components, with ``value`` and ``pocket`` (0: in none).
@@ -105,8 +105,8 @@ def find_pockets(
     points = pd.DataFrame(features[:, :2], columns=["x", "y"][: features.shape[1]]).assign(
         sample=table["sample"], value=table["value"], pocket=0
     )
-    for row in found[::-1].itertuples():
-        points.loc[points["sample"].isin(row.samples), "pocket"] = row.pocket
+    for number, samples in reversed(list(zip(found["pocket"], found["samples"], strict=True))):
+        points.loc[points["sample"].isin(samples).to_numpy(), "pocket"] = int(number)
     found["samples"] = [tuple(samples[:N_TYPICAL]) for samples in found["samples"]]
     return Pockets(place[0], place[1], found, len(table), kept, points)
 
@@ -197,7 +197,8 @@ def _tested(
         return pd.DataFrame(columns=COLUMNS)
     frame["q"] = benjamini_hochberg(frame["p"].to_numpy(dtype=float))
     frame["confirmed"] = (frame["q"] <= 0.05) & ((frame["gap"] < 0) == proportion)
-    frame = frame.sort_values("gap", ascending=proportion, ignore_index=True)
+    harm = frame["gap"] * (1 if proportion else -1)
+    frame = frame.assign(harm=harm).sort_values(["confirmed", "harm"], ascending=[False, True], ignore_index=True)
     return frame.assign(pocket=np.arange(1, len(frame) + 1))[COLUMNS]
 
 

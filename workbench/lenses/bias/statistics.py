@@ -26,6 +26,7 @@ from workbench.lenses.bias.cube import (
 from workbench.lenses.bias.groups import corrected, group_table, history_table, interaction_table, spread_table
 from workbench.lenses.bias.margins import Margins, margins
 from workbench.lenses.bias.metrics import MAX_ROWS, confusions, difference_table, metric_table
+from workbench.lenses.bias.pockets import Pockets, find_pockets
 from workbench.lenses.bias.shapley import Attribution, attribute
 from workbench.lenses.bias.slices import Slices, find_slices
 from workbench.lenses.bias.uncertainty import mean_interval
@@ -60,6 +61,7 @@ class Bias:
         differences: One row a factor and measure: equalised odds, demographic parity, equity-scaled accuracy and more.
             Both are empty for tasks without classes and, unless asked for, beyond 2 million predictions.
         cube: The counts everything but ``metrics`` and ``differences`` comes from.
+        pockets: Neighbourhoods of the embedding in which the model fails; None without an embedding of these samples.
         verified: Scores of pairs that are accepted or rejected; None where the task has none.
         margins: Learned margins and the balance of the splits; None where the run recorded neither.
         held_out: Names of the domains that took no part in training.
@@ -90,6 +92,7 @@ class Bias:
     metrics: pd.DataFrame
     differences: pd.DataFrame
     cube: Cube
+    pockets: Pockets | None
     verified: Verified | None
     margins: Margins | None
     held_out: tuple[str, ...]
@@ -195,6 +198,7 @@ def statistics(
         metrics=metrics,
         differences=differences,
         cube=cube,
+        pockets=_pockets(selection, chosen_factors, metric, step, seed) if details else None,
         verified=verified(run, task, step, chosen_factors, tasks),
         margins=margins(run, chosen_factors),
         held_out=tuple(domain.name for domain in run.info.domains if domain.held_out),
@@ -208,6 +212,20 @@ def _details(
     counts = confusions(selection, factors, step)
     value = value_sql(selection, "accuracy")
     return metric_table(selection, factors, counts, step, value, rng), difference_table(factors, counts, rng)
+
+
+def _pockets(selection: Selection, factors: Sequence[Factor], metric: Metric, step: int, seed: int) -> Pockets | None:
+    """Search the embedding; continuous factors describe nothing."""
+    if not selection.run.has("embeddings"):
+        return None
+    named = [factor for factor in factors if not factor.edges]
+    levels = {factor.name: f"level_{i}" for i, factor in enumerate(named)}
+    columns = "".join(f", s.{quoted(factor.column)} AS level_{i}" for i, factor in enumerate(named))
+    value = value_sql(selection, metric)
+    values = selection.query(
+        f"{selection.joined(f'p.sample AS sample, {value} AS value{columns}')} AND p.step = {step:d}"
+    )
+    return find_pockets(selection.run, values, levels, metric == "accuracy", step, seed)
 
 
 def _no_details() -> tuple[pd.DataFrame, pd.DataFrame]:
