@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+import remedy
 from frame import lens_page
 from widgets import one_of, step_or_all, switch
 from workbench.lenses.conflict import Conflict
@@ -39,3 +40,4 @@ def measured() -> bool:
 
 
 page.further(step=at, module=module, pair=pair, naive=naive, budget=budget, measured=measured)
+remedy.panel(page.run, stats)

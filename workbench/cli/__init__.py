@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "workbench.cli.export",
     "import": "workbench.cli.import_log",
     "list": "workbench.cli.list_runs",
+    "remedy": "workbench.cli.remedy",
     "show": "workbench.cli.show",
     "sweep": "workbench.cli.sweep",
     "train": "workbench.cli.train",
