@@ -19,9 +19,11 @@ The file defines module-level names; the first five are needed.
 
 A batch is anything that ``losses`` understands. When the tasks have their own datasets, ``batches`` yields mappings
 task -> that task's batch; ``losses`` then gets the entries of the tasks whose losses are wanted, often one, and returns
-those. Losses of every sample ([B], ``reduction="none"``) are best: with scalars a mini-batch is one step's whole batch.
-A task may have fewer samples than others: leave out those without a label. The training is taken to minimise the sum
-over tasks of the mean losses, so weights belong into ``losses``.
+those; ``domains``, ``attributes``, ``embed`` and ``features`` get one task's entry at a time.
+
+Losses of every sample ([B], ``reduction="none"``) are best: with scalars a mini-batch is one step's whole batch. A task
+may have fewer samples than others: leave out those without a label. The training is taken to minimise the sum over
+tasks of the mean losses, so weights belong into ``losses``.
 
 Without ``validation`` some batches of the first pass are held out, which are unseen as long as a pass that ends meets
 every sample once.

@@ -105,7 +105,7 @@ def lengths(found: pd.DataFrame, training: int) -> go.Figure:
     return figure.update_layout(
         title="How long does a probe have to be?",
         xaxis={"title": f"length of the probe in % of the training's {training} steps", "rangemode": "tozero"},
-        yaxis={"title": "Spearman's rank correlation, pairs", "range": [-0.6, 1.05]},
+        yaxis={"title": "Spearman's rank correlation, pairs", "range": [-0.8, 1.05]},
         height=420,
     )
 
@@ -125,9 +125,17 @@ def _ring(figure: go.Figure, misses: pd.DataFrame) -> None:
     )  # fmt: skip
     lines = [f"{n + 1}: {row.problem}" for n, row in enumerate(misses.head(NAMED).itertuples())]
     figure.add_annotation(
-        text="<br>".join(lines), xref="paper", yref="paper", x=0.01, y=0.99, showarrow=False, align="left",
-        xanchor="left", yanchor="top", font={"size": 11},
-    )  # fmt: skip
+        text="<br>".join(lines),
+        xref="paper",
+        yref="paper",
+        x=0.99,
+        y=0.02,
+        showarrow=False,
+        align="left",
+        xanchor="right",
+        yanchor="bottom",
+        font={"size": 11},
+    )
 
 
 def _bent(values: pd.Series | np.ndarray, linear: float) -> Float[np.ndarray, " N"]:

@@ -22,6 +22,11 @@ BUDGET = 1e6
 PROTOCOL = ("tasks", "build_model", "shared", "batches", "losses", "optimizer", "validation", "evaluate", "name")
 
 
+def as_problem(described: Any) -> Problem:
+    """The problem whose functions are the methods of this object, e.g. of :mod:`workbench.demos.sharing.catalogue`."""
+    return Problem(**{name: getattr(described, name) for name in PROTOCOL})
+
+
 def predict(described: Any, steps: int = STEPS, seeds: int = SEEDS) -> dict[str, Any]:
     """Probe a problem and say what training all of its tasks together will cost.
 
@@ -32,7 +37,7 @@ def predict(described: Any, steps: int = STEPS, seeds: int = SEEDS) -> dict[str,
         problem, tasks, steps, seconds; task_cost, task_low, task_high (lists by task); cost, low, high and call of the
         mean over tasks; ``by_steps``: [steps, cost] had the probe ended earlier.
     """
-    problem = Problem(**{name: getattr(described, name) for name in PROTOCOL})
+    problem = as_problem(described)
     cost = estimate(problem, budget=BUDGET, seeds=seeds, max_steps=steps)
     # What all tasks together cost needs no trajectories of the pairs among them.
     cost = replace(cost, plan=replace(cost.plan, paired=False))
