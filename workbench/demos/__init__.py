@@ -23,6 +23,7 @@ from workbench.demos.recipes import (
     mahalanobis_continual,
     mvcom,
     null,
+    scenes_three_datasets,
     scenes_two_datasets,
 )
 
@@ -34,6 +35,7 @@ RECIPES: tuple[Recipe, ...] = (
     digit_domains.RECIPE,
     digit_biases.RECIPE,
     scenes_two_datasets.RECIPE,
+    scenes_three_datasets.RECIPE,
     faults.RECIPE,
     gsnr_dropout.RECIPE,
     gsnr_shortcut.RECIPE,

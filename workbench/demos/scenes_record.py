@@ -116,12 +116,14 @@ def region_counts(regions: Int[np.ndarray, "N H W"], labels: Int[np.ndarray, "N 
     return pd.DataFrame({"scene": place // n_regions, "region": place % n_regions, "label": label, "pixels": pixels})
 
 
-def record_scores(rec: RunWriter, step: int, net: SceneNet, parts: Sequence[Scenes]) -> dict[str, float]:
+def record_scores(
+    rec: RunWriter, step: int, net: SceneNet, parts: Sequence[Scenes], spaces: Sequence[LabelSpace] = SPACES
+) -> dict[str, float]:
     """Record ``IoU/<images>/<label space>/<label>`` and ``mIoU/<images>/<label space>``; return the means."""
     means: dict[str, float] = {}
     for scenes in parts:
         maps = label_maps(net, scenes.images)
-        for space in SPACES:
+        for space in spaces:
             found = ious(maps[space.dataset], scenes.concepts, space)
             where = f"{scenes.domain}/{space.dataset}"
             rec.scalars(step, {f"IoU/{where}/{label}": value for label, value in found.items()})

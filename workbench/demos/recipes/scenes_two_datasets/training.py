@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import TypeAlias
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int, Int64
-from torch import Tensor
 
 from workbench.core import Attribute, Dataset, Domain, Task
 from workbench.demos.recipe import Job
-from workbench.demos.scenes import APART, MERGED, SPACES, STYLES, TRUE_RELATIONS, Scenes, draw_scenes
-from workbench.demos.scenes_net import SceneNet
+from workbench.demos.scenes import SPACES, STYLES, Scenes, draw_scenes
 from workbench.demos.scenes_record import (
     THINGS,
     record_embeddings,
@@ -27,12 +22,9 @@ from workbench.demos.scenes_record import (
     record_scores,
     record_truth,
 )
+from workbench.demos.scenes_study import Study
 from workbench.demos.trainer import Training, fit
 from workbench.diagnostics.recorder import Recorder
-from workbench.methods.uniseg import UniSeg, cross_entropy, mean_cosines, null_bce
-
-#: Indices of the drawn training scenes, one row a dataset.
-Chosen: TypeAlias = Int64[np.ndarray, "I n"]
 
 N_TRAIN, N_TEST, N_PICTURED, N_PROBE, N_BATCHES = 150, 120, 40, 64, 8
 #: Steps with all records; row cosines are recorded at every probe.
@@ -77,76 +69,9 @@ def record(job: Job) -> None:
         fit(job, rec, study.net, TRAINING, partial(study.draw, rng), study.losses, look)
         if job.lean:
             study.means = record_scores(rec, job.ticks, study.net, shown)
-        job.results(summary(study.means) | relation_results(study) | {"private rows": study.private_rows})
-
-
-class Study:
-    """The net, its loss, and the training scenes of both datasets."""
-
-    def __init__(self, variant: str, trained: Sequence[Scenes]) -> None:
-        self.variant = variant
-        self.net = SceneNet(APART if variant == "own-heads" else MERGED)
-        self.uniseg = UniSeg(self.net.outputs.label_sets)
-        self.images = torch.from_numpy(np.stack([scenes.images for scenes in trained]))  # [I, N, 3, H, W]
-        outputs = self.net.outputs
-        labels = [outputs.annotate(scenes.concepts, space) for space, scenes in zip(SPACES, trained, strict=True)]
-        self.labels = torch.from_numpy(np.stack(labels))  # [I, N, H, W]
-        #: Latest scores, and the mean cosine on rows of labels that only one dataset has, at every early look.
-        self.means: dict[str, float] = {}
-        self.private: list[float] = []
-
-    def draw(self, rng: np.random.Generator, n: int) -> Chosen:
-        """``n`` different training scenes of each dataset."""
-        return np.stack([rng.choice(N_TRAIN, n, replace=False) for _ in SPACES])
-
-    def losses(self, chosen: Chosen) -> dict[str, Float[Tensor, " n"]]:
-        """dataset -> loss of every chosen image, in nats per pixel."""
-        n = chosen.shape[1]
-        index = torch.from_numpy(chosen)
-        dataset = torch.arange(len(SPACES)).repeat_interleave(n)
-        images, labels = (values[dataset, index.flatten()] for values in (self.images, self.labels))
-        logits = self.net(images)
-        losses = self.loss(logits, labels, dataset)
-        return {space.dataset: part for space, part in zip(SPACES, losses.split(n), strict=True)}
-
-    def sample_losses(
-        self, images: Float[Tensor, "B 3 H W"], labels: Int[Tensor, "B H W"], dataset: Int[Tensor, " B"]
-    ) -> Float[Tensor, " B"]:
-        """The loss of every image, from the images alone."""
-        return self.loss(self.net(images), labels, dataset)
-
-    def by_dataset(self, n: int) -> tuple[list[tuple[Tensor, Tensor, Tensor]], list[str]]:
-        """The first ``n`` training scenes of each dataset as one batch each, and the names of the batches."""
-        batches = [
-            (self.images[i, :n], self.labels[i, :n], torch.full((n,), i, dtype=torch.int64)) for i in range(len(SPACES))
-        ]
-        return batches, [space.dataset for space in SPACES]
-
-    def loss(
-        self, logits: Float[Tensor, "B K H W"], labels: Int[Tensor, "B H W"], dataset: Int[Tensor, " B"]
-    ) -> Float[Tensor, " B"]:
-        if self.variant == "cross-entropy":
-            return cross_entropy(logits, labels)
-        if self.variant == "own-heads":
-            own = self.uniseg.annotated[dataset][:, :, None, None]
-            return cross_entropy(logits.masked_fill(~own, -torch.inf), labels)
-        if self.variant == "foreign-as-negatives":
-            return null_bce(logits, labels, dataset, torch.ones_like(self.uniseg.annotated))
-        return self.uniseg.loss(logits, labels, dataset)
-
-    @property
-    def private_rows(self) -> float:
-        """Mean cosine on rows of private labels over the early looks; NaN when the training was too short for one."""
-        return float(np.mean(self.private)) if self.private else float("nan")
-
-    @torch.no_grad()
-    def statistics(self) -> Float[Tensor, "I K K"]:
-        """S of both datasets over their training scenes."""
-        return torch.stack([mean_cosines(self._cosines(i), len(self.uniseg.union)) for i in range(len(SPACES))])
-
-    def _cosines(self, i: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for images, labels in zip(self.images[i].split(32), self.labels[i].split(32), strict=True):
-            yield self.net.head.cosines(self.net.trunk(images)), labels
+        vehicles = {("boulevard", name, "vehicle") for name in ("car", "truck")}
+        results = study.relation_results() | {"relations/car and truck": len(study.found & vehicles) / len(vehicles)}
+        job.results(summary(study.means) | results | {"private rows": study.private_rows})
 
 
 def probe(rec: Recorder, study: Study, shown: Sequence[Scenes], step: int) -> None:
@@ -207,20 +132,3 @@ def summary(means: Mapping[str, float]) -> dict[str, float]:
     unseen = [name for name in means if name.split("/")[1] not in trained]
     groups = {"mIoU/own labels": own, "mIoU/other labels": other, "mIoU/unseen domain": unseen}
     return {title: float(np.mean([means[name] for name in names])) for title, names in groups.items()}
-
-
-def relation_results(study: Study) -> dict[str, float]:
-    """Which of the planted relations between labels of different names were found, and which of the found are planted.
-
-    Planted: a label of the fine list lies inside one of the coarse list. 0 where nothing was found.
-    """
-    union, datasets = study.uniseg.union, study.uniseg.datasets
-    found = {(datasets[i], union[c], union[k]) for i, c, k in study.uniseg.related.nonzero().tolist()}
-    fine = SPACES[1].dataset
-    planted = {(fine, r.b, r.a) for r in TRUE_RELATIONS if r.kind == "inside" and not r.same_name}
-    vehicles = {(fine, name, "vehicle") for name in ("car", "truck")}
-    return {
-        "relations/found": len(found & planted) / len(planted),
-        "relations/right": len(found & planted) / len(found) if found else 0.0,
-        "relations/car and truck": len(found & vehicles) / len(vehicles),
-    }
