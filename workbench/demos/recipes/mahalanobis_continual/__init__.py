@@ -50,6 +50,24 @@ RECIPE = Recipe(
             "replay",
         ),
         Claim(
+            "method-over-lwf",
+            "In unseen domains, the whole method ends at a higher average accuracy than Learning without Forgetting "
+            "with the same exemplars.",
+            _PAPER,
+            "accuracy/unseen",
+            "metric-average",
+            "lwf",
+        ),
+        Claim(
+            "method-over-ewc",
+            "In unseen domains, the whole method ends at a higher average accuracy than elastic weight consolidation "
+            "with the same exemplars.",
+            _PAPER,
+            "accuracy/unseen",
+            "metric-average",
+            "ewc",
+        ),
+        Claim(
             "metrics-over-euclidean",
             "In unseen domains, learned metrics end at a higher average accuracy than Euclidean distances to learned "
             "centres.",
