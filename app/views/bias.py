@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from frame import Options, lens_page
@@ -52,6 +53,17 @@ def factor() -> str | None:
     return one_of("Factor", worst, "factor") if worst else None
 
 
+def threshold() -> float | None:
+    """A score between the lowest and the highest; at first the one that lets the main share of impostors pass."""
+    found = stats.verified
+    if found is None:
+        return None
+    scores = found.histograms["score"]
+    low, high = float(np.floor(scores.min())), float(np.ceil(scores.max()))  # -1 and 1 for cosines, whatever the run
+    first = round(found.thresholds[found.rate], 2)
+    return float(st.slider("Threshold", low, high, first, 0.01, key="threshold", bind="query-params"))
+
+
 orders = [order for order in ORDERS if (stats.groups["order"] == order).any()] or [1]
 with page.controls:
     order = one_of("Groups of", orders, "order", name=lambda order: ORDERS[order])
@@ -60,6 +72,7 @@ page.further(
     row=row,
     column=column,
     factor=factor,
+    threshold=threshold,
     measure=lambda: one_of("Metric", list(METRICS), "measure", name=METRICS.__getitem__),
     measures=lambda: one_of(
         "Measures", ["all", *MEASURES], "measures", name=lambda key: MEASURES.get(key, "the main four")

@@ -54,11 +54,11 @@ def margins(run: Run, factors: Sequence[Factor]) -> Margins | None:
     factors = [factor for factor in factors if not factor.edges]
     if not factors:
         return None
-    offsets, gain = _offsets(run), _scalar(run, "meta/gain")
-    shares = _shares(run, factors)
-    if not len(offsets) and "train" not in set(shares["split"]):
+    offsets = _offsets(run)
+    if not len(offsets) and not len(run.query("SELECT 1 FROM samples WHERE split = 'train' LIMIT 1")):
         return None
-    return Margins(offsets, shares, _association(run, factors), _samples(run, factors), gain)
+    gain = _scalar(run, "meta/gain")
+    return Margins(offsets, _shares(run, factors), _association(run, factors), _samples(run, factors), gain)
 
 
 def _offsets(run: Run) -> pd.DataFrame:
