@@ -132,6 +132,8 @@ def test_figures_leave_blocked_cells_empty_and_draw_their_flow_grey(tmp_path):
     assert np.isnan(right[0][1])
     assert right[1][0] == pytest.approx(0.5, abs=0.05)
     assert [note.text for note in figure.layout.annotations].count("×") == 1
+    assert list(figure.layout.yaxis.ticktext) == ["left<br>60%", "right<br>0%"]
+    assert list(figure.layout.yaxis2.ticktext) == ["left<br>0%", "right<br>0%"]
     link = flows(stats).data[0].link
     assert [colour.startswith("rgba(158") for colour in link.color] == [False, True, False, False]
     assert list(link.source) == [0, 1, 0, 1]

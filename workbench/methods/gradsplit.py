@@ -22,8 +22,8 @@ task owns a share of the filters in each layer. All tasks may look through all f
 its owner and by those tasks that were seen to help it. Nothing is added to the network: it costs as much to run as
 before.
 
-Look at: the Conflict lens, view Channel groups, which shows who pulls against whom on each task's filters before the
-split, and what is left of it afterwards. The influence view beside it shows where A came from.
+Look at: the Conflict lens, view Channel groups before and after, which shows who pulls against whom on each task's
+filters, and what the split lets in. The views Gradient flows and Influence beside it show how much, and why.
 
 Family: multi-task
 

@@ -104,7 +104,8 @@ LENS = Lens(
             "Channel groups before and after",
             split_figures.before_after,
             "Rows are a task's own filters, columns whose gradient meets them. Left all gradients, right those that "
-            "the split lets in (a cross: kept out); beside each task the conflict that reaches its filters.",
+            "the split lets in (a cross: kept out); beside each task the conflict that reaches its filters, with "
+            "a question mark where no conflict in its row is sure.",
             applies=lambda stats: stats.split is not None,
         ),
         View(

@@ -36,7 +36,11 @@ def before_after(stats: Conflict, module: str | None = None) -> go.Figure:
     text = np.vectorize(number, otypes=[object])(routing.cosine.value[at])
     own = np.eye(n, dtype=bool)
     for column, (blank, left) in enumerate(((own, split.before), (own | ~split.relation[at], split.after)), start=1):
-        rows = [f"{name}<br>{_percent(share)}" for name, share in zip(names, left[at].tolist(), strict=True)]
+        sure = ((routing.cosine.state[at] == CONFLICT) & ~blank).any(axis=1)
+        rows = [
+            f"{name}<br>{_percent(share)}{'' if called or not share > 0 else ' ?'}"
+            for name, share, called in zip(names, left[at].tolist(), sure.tolist(), strict=True)
+        ]
         part = grid(routing.cosine[at], names, rows, text if n <= READABLE_CELLS else None, blank)
         for trace in part.data:
             is_bar = isinstance(trace, go.Heatmap) and trace.showscale is not False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from workbench.demos.recipe import Claim, Recipe, Variant
 
 STEPS = 400
-NO_FIGURES = "says so in its abstract, on person re-identification, pose and attributes; its figures were not found"
+NO_FIGURES = "stated in its abstract, for several tasks on pictures of people; its figures were not found"
 
 RECIPE = Recipe(
     name="gradsplit",
@@ -37,7 +37,7 @@ RECIPE = Recipe(
         Claim(
             "beats-sharing",
             "With four tasks, GradSplit reaches a higher mean accuracy than plain sharing in the same net.",
-            f"Better accuracy at the same cost than plain sharing: {NO_FIGURES}.",
+            f"Better accuracy at the same cost than plain sharing, {NO_FIGURES}.",
             "score",
             method="gradsplit",
             baseline="shared",
@@ -45,7 +45,7 @@ RECIPE = Recipe(
         Claim(
             "beats-sharing-five",
             "With five tasks, GradSplit reaches a higher mean score than plain sharing in the same net.",
-            f"Better accuracy at the same cost than plain sharing: {NO_FIGURES}.",
+            f"Better accuracy at the same cost than plain sharing, {NO_FIGURES}.",
             "score",
             method="five-gradsplit",
             baseline="five-shared",
@@ -53,7 +53,7 @@ RECIPE = Recipe(
         Claim(
             "near-single-nets",
             "GradSplit's mean accuracy is at most 3 points below that of a net a task, at a quarter of the operations.",
-            f"A small drop against single-task nets: {NO_FIGURES}.",
+            f"A small drop against single-task nets, {NO_FIGURES}.",
             "score",
             method="gradsplit",
             baseline="single-nets",
@@ -80,7 +80,7 @@ RECIPE = Recipe(
         Claim(
             "crosses-datasets",
             "On UCI digits, never seen in training, GradSplit's mean accuracy is higher than plain sharing's.",
-            f"Higher accuracy across data sets: {NO_FIGURES}.",
+            f"Higher accuracy across data sets, {NO_FIGURES}.",
             "score on UCI",
             method="gradsplit",
             baseline="shared",

@@ -60,8 +60,8 @@ def conflicts(gradients: Float[Tensor, "T P"], threshold: float = RECON_THRESHOL
     Source: Shi et al. 2023, Recon: Reducing Conflicting Gradients from the Root, arXiv:2302.11289, Definition 4 (S).
     """
     rows = torch.nn.functional.normalize(gradients, dim=1)
-    cosines = rows @ rows.T
-    return int((cosines.triu(1) < threshold).sum())
+    i, j = torch.triu_indices(len(rows), len(rows), 1)
+    return int(((rows @ rows.T)[i, j] < threshold).sum())
 
 
 def most_conflicting(scores: Mapping[str, float], n_layers: int) -> tuple[str, ...]:

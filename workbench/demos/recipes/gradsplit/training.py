@@ -14,7 +14,14 @@ from workbench.demos.recipe import Job
 from workbench.demos.recipes.gradsplit.baselines import most_conflicting, pcgrad_rule
 from workbench.demos.recipes.gradsplit.nets import LAYERS, Branched
 from workbench.demos.recipes.gradsplit.problem import SIZE, Batch, Problem, losses_of, problem_of, scores_of
-from workbench.demos.recipes.gradsplit.records import ATTRIBUTES, DOMAINS, record_end, record_groups, record_start
+from workbench.demos.recipes.gradsplit.records import (
+    ATTRIBUTES,
+    DOMAINS,
+    N_RECORDED,
+    record_end,
+    record_groups,
+    record_start,
+)
 from workbench.demos.recipes.gradsplit.watch import Watched, watch
 from workbench.demos.trainer import Training, fit
 from workbench.diagnostics.cost import inference_cost
@@ -25,7 +32,7 @@ SPLIT = LAYERS[2:]
 #: Steps at which gradients are measured, beside the last.
 PROBES = (0, 20, 50, 100, 160, 240, 320)
 TRAINING = Training(probes=PROBES, lr=2e-3, momentum=0.9, batch=32, optimizer="Adam")
-#: Samples a task behind every measurement of gradients.
+#: Samples a task behind the conflict that is measured on the way.
 N_PROBE = 192
 #: The task whose loss is multiplied in the variants with a loud loss, and by how much.
 LOUD = {"left": 30.0}
@@ -88,6 +95,7 @@ def record(job: Job) -> None:
     method = split_of(plan, net, seen)
     rule = pcgrad_rule(net, list(net.trunk.parameters()), job.seed) if plan.rule == "pcgrad" else None
     watched = problem.draw(N_PROBE, rng)
+    recorded = problem.draw(N_RECORDED, np.random.default_rng((job.seed, 2))) if not job.lean else {}
     left: list[float] = []
     with job.recorder(
         model=net,
@@ -110,7 +118,7 @@ def record(job: Job) -> None:
             if method:
                 left.append(conflict_of(method, net, watched))
             if method and not job.lean:
-                record_groups(rec, step, losses_of(net, watched, plan.weights), net, SPLIT)
+                record_groups(rec, step, net, recorded, SPLIT)
             if not job.lean and step == steps:
                 record_end(rec, step, net, problem)
 
