@@ -101,7 +101,7 @@ def record_gsnr(rec: Recorder, step: int, net: Net, some: Mapping[str, Digits]) 
         parts = list(batches_of(as_pictures(digits.images), {TASK: digits.labels}, size=20))
         batches += parts
         names += [name] * len(parts)
-    rec.gsnr(step, net, loss, batches, domains=names)
+    rec.gsnr(step, net, loss, batches, domains=names, detail=True)
 
 
 def _joined(parts: Mapping[str, Digits]) -> Digits:

@@ -32,10 +32,10 @@ MODULES = ("conv1", "conv2", "conv3", "embed")
 LAYERS = ("trunk.conv2", "trunk.conv3", "trunk.embed")
 PROBES = (0, 15, 30, 45, 60, 80, 100, 130, 160, 200, 250, 300, 370, 450, 520, 600)
 TRAINING = Training(probes=PROBES, lr=0.03)
-#: Steps at which embeddings and GSNR are recorded too, and all that the single-task runs record.
+#: Steps at which embeddings are recorded too, and all that the single-task runs record.
 FEW = (0, 100, 300, 600)
 N_TEST_DIGITS, N_TEST, N_PICTURED, N_PROBE, N_BATCHES = 1000, 800, 240, 1536, 8
-N_GSNR = 256
+N_GSNR, N_TRIAL, N_HELD_OUT = 256, 64, 256
 OVERLAP_LEVELS = ("little", "some", "much")
 
 
@@ -61,11 +61,14 @@ def record(job: Job) -> None:
             answer(rec, step, net, shown)
             if not joint:
                 return
-            rec.task_gradients(step, losses_on(net, probed), net.trunk, n_batches=N_BATCHES, modules=MODULES)
+            rec.task_gradients(
+                step, losses_on(net, probed), net.trunk, n_batches=N_BATCHES, modules=MODULES, groups=len(tasks)
+            )
+            record_gsnr(rec, step, net, probed)
+            record_trial_steps(rec, step, net, probed, shown)
             if step in FEW:
                 ids = np.arange(N_PICTURED)
                 rec.embeddings(step, net, as_pictures(shown.images[ids]), sample=ids, layers=LAYERS)
-                record_gsnr(rec, step, net, probed)
 
         fit(job, rec, net, training, lambda n: draw_pairs(train, n, rng), lambda pairs: losses_on(net, pairs), probe)
         if joint:
@@ -132,5 +135,23 @@ def record_gsnr(rec: Recorder, step: int, net: Net, probed: Pairs) -> None:
     def total(images: Tensor, targets: Mapping[str, Tensor]) -> Float[Tensor, " B"]:
         return torch.stack(list(losses_of(net, images, targets).values())).sum(0)
 
-    some = {task: values[:N_GSNR] for task, values in targets_of(probed).items()}
-    rec.gsnr(step, net, total, batches_of(as_pictures(probed.images[:N_GSNR]), some, size=16))
+    rec.gsnr(step, net, total, batches_from(probed, N_GSNR, size=16), detail=True)
+
+
+def record_trial_steps(rec: Recorder, step: int, net: Net, probed: Pairs, shown: Pairs) -> None:
+    """What a plain step on training pictures does to every loss, on them and on test pictures."""
+
+    def losses(images: Tensor, targets: Mapping[str, Tensor]) -> dict[str, Float[Tensor, " B"]]:
+        return losses_of(net, images, targets)
+
+    held_out = batches_from(shown, N_HELD_OUT, size=N_HELD_OUT)
+    lr = TRAINING.lr
+    two, many = (batches_from(probed, n * N_TRIAL, size=N_TRIAL) for n in (2, 8))
+    rec.trial_steps(step, net, losses, two, lr=lr, shared=net.trunk, held_out=held_out)
+    rec.trial_steps(step, net, losses, many, lr=lr, held_out=held_out, each_task=False)
+
+
+def batches_from(pairs: Pairs, n: int, size: int) -> list[tuple[Tensor, dict[str, Tensor]]]:
+    """The first ``n`` pairs in batches."""
+    targets = {task: values[:n] for task, values in targets_of(pairs).items()}
+    return list(batches_of(as_pictures(pairs.images[:n]), targets, size=size))
