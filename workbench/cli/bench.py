@@ -32,9 +32,10 @@ def _gramian(rounds: int) -> Measured:
 
 
 def _recording(rounds: int) -> Measured:
+    from workbench.demos.benchmark import DigitPairs
     from workbench.diagnostics.benchmark import recording
 
-    found = recording.run(rounds=rounds)
+    found = recording.run((DigitPairs(),), steps=600, rounds=rounds) | recording.run(rounds=rounds)
     return found, recording.markdown(found)
 
 

@@ -48,20 +48,25 @@ def _event_file(run: Run, out: Path) -> Path:
     frame = run.table("scalars", ["step", "tag", "value", "wall_time"])
     start = float(frame["wall_time"].min())
     path = out / f"events.out.tfevents.{int(start)}.workbench"
-    records = [_record(_version(start))]
-    rows = zip(frame["step"], frame["tag"], frame["value"], frame["wall_time"], strict=True)
-    records += [_record(_scalar(int(step), str(tag), float(value), float(time))) for step, tag, value, time in rows]
-    write_content_atomically(path, b"".join(records))
+    rows = zip(*(frame[name].tolist() for name in ("step", "tag", "value", "wall_time")), strict=True)
+    events = [_version(start), *(_scalar(step, str(tag), value, time) for step, tag, value, time in rows)]
+    write_content_atomically(path, _records(events))
     return path
 
 
-def _record(data: bytes) -> bytes:
-    length = struct.pack("<Q", len(data))
-    return length + _checksum(length) + data + _checksum(data)
-
-
-def _checksum(data: bytes) -> bytes:
-    return struct.pack("<I", int(masked_crc(np.frombuffer(data, np.uint8)[None])[0]))
+def _records(events: list[bytes]) -> bytes:
+    """Events framed with their lengths and checksums; checksums of events of one length are computed together."""
+    sizes = np.array([len(event) for event in events])
+    checksums = np.zeros(len(events), "<u4")
+    heads = {}
+    for size in np.unique(sizes).tolist():
+        places = np.flatnonzero(sizes == size)
+        joined = b"".join(events[place] for place in places)
+        checksums[places] = masked_crc(np.frombuffer(joined, np.uint8).reshape(len(places), size))
+        length = struct.pack("<Q", size)
+        heads[size] = length + masked_crc(np.frombuffer(length, np.uint8)[None]).astype("<u4").tobytes()
+    framed = zip(events, checksums.tolist(), strict=True)
+    return b"".join(heads[len(event)] + event + struct.pack("<I", checksum) for event, checksum in framed)
 
 
 def _version(wall_time: float) -> bytes:

@@ -13,6 +13,8 @@ from workbench.core import Problem, RunWriter
 
 #: Whole numbers are exact as floats up to here.
 _LARGEST_STEP = 2.0**53
+#: Points that are collected before they are written.
+_MOST_POINTS = 200_000
 
 
 def as_number(value: object) -> float | None:
@@ -26,10 +28,45 @@ def as_step(value: object, otherwise: int) -> int:
     return int(number) if number is not None and abs(number) < _LARGEST_STEP else otherwise
 
 
-def as_steps(values: pd.Series) -> np.ndarray:
-    """A column as steps: what is no number, or too large for one, takes the step before it; 0 at the start."""
+def as_steps(values: pd.Series, first: int = 0) -> np.ndarray:
+    """A column as steps: what is no number, or too large for one, takes the step before it; ``first`` at the start."""
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
-    return numbers.where(numbers.abs() < _LARGEST_STEP).ffill().fillna(0).to_numpy().astype(np.int64)
+    return numbers.where(numbers.abs() < _LARGEST_STEP).ffill().fillna(first).to_numpy().astype(np.int64)
+
+
+class Curves:
+    """Collects the points of many tags and writes them together: a call for each of 10,000 tags would take minutes."""
+
+    def __init__(self, writer: RunWriter) -> None:
+        self._writer = writer
+        self._pieces: list[tuple[str, np.ndarray, np.ndarray, np.ndarray | float]] = []
+        self._points = 0
+
+    def add(self, tag: str, step: np.ndarray, value: np.ndarray, wall_time: np.ndarray | float) -> None:
+        """The points of one tag."""
+        self._pieces.append((tag, step, value, wall_time))
+        self._points += len(step)
+        if self._points >= _MOST_POINTS:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was collected."""
+        if self._points:
+            sizes = [len(step) for _, step, _, _ in self._pieces]
+            tags = np.array([tag for tag, *_ in self._pieces], dtype=object)
+            times = [
+                np.broadcast_to(np.asarray(time, float), size)
+                for (*_, time), size in zip(self._pieces, sizes, strict=True)
+            ]
+            columns = {
+                "step": np.concatenate([step for _, step, _, _ in self._pieces]),
+                "tag": np.repeat(tags, sizes),
+                "value": np.concatenate([value for _, _, value, _ in self._pieces]),
+                "wall_time": np.concatenate(times),
+            }
+            self._writer.write("scalars", columns)
+            self._writer.flush()
+        self._pieces, self._points = [], 0
 
 
 @dataclass(frozen=True)

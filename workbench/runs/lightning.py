@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,8 @@ from workbench.runs.format import Format, as_steps
 from workbench.runs.hyperparameters import read_yaml
 
 FILE = "metrics.csv"
+#: Cells that are read at a time.
+_CELLS = 200_000
 
 
 def recognises(path: Path) -> bool:
@@ -29,36 +33,59 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
         RunFormatError: the file is no CSV table.
     """
     file = path / FILE
-    try:
-        frame = pd.read_csv(
-            file, dtype=str, na_values=[""], keep_default_na=False, encoding_errors="replace", on_bad_lines="skip"
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
-        raise RunFormatError(f"{file} is not a CSV table ({error}).") from None
     problems = []
-    if "step" in frame:
-        step = as_steps(frame.pop("step"))
-    else:
-        step = np.arange(len(frame))
+    bad: dict[str, list[tuple[int, str]]] = {}
+    rows = step = 0
+    numbered = False
+    for frame in _chunks(file):
+        if "step" in frame:
+            steps = as_steps(frame.pop("step"), step)
+        else:
+            steps, numbered = np.arange(rows, rows + len(frame)), True
+        writer.write("scalars", {**_points(frame, steps, bad, rows), "wall_time": file.stat().st_mtime})
+        writer.flush()
+        rows += len(frame)
+        step = int(steps[-1]) if len(steps) else step
+    if numbered:
         problems.append(Problem(file, "there is no column 'step'; rows are numbered instead"))
-    modified = file.stat().st_mtime
-    for tag in frame:
-        filled = frame[tag].notna().to_numpy()
-        numbers = pd.to_numeric(frame[tag].where(frame[tag].str.lower() != "nan"), errors="coerce").to_numpy(float)
-        bad = filled & np.isnan(numbers) & (frame[tag].str.strip().str.lower() != "nan").to_numpy()
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            found = f"first {frame[tag].iloc[row]!r} in line {row + 2}"
-            text = f"column '{tag}': {int(bad.sum())} cell(s) are no numbers, {found}"
-            problems.append(Problem(file, text))
-        kept = filled & ~bad
-        columns = {"step": step[kept], "tag": str(tag), "value": numbers[kept], "wall_time": modified}
-        writer.write("scalars", columns)
+    for tag, cells in bad.items():
+        row, text = cells[0]
+        found = f"first {text!r} in line {row + 2}"
+        problems.append(Problem(file, f"column '{tag}': {len(cells)} cell(s) are no numbers, {found}"))
     if (path / "hparams.yaml").is_file():
         config, more = read_yaml(path / "hparams.yaml")
         problems += more
         writer.update(config=config)
     return problems
+
+
+def _chunks(file: Path) -> Iterator[pd.DataFrame]:
+    """The table as text, so many rows at a time that a chunk has about :data:`_CELLS` cells."""
+    options: dict[str, Any] = {
+        "dtype": str, "na_values": [""], "keep_default_na": False, "encoding_errors": "replace", "on_bad_lines": "skip",
+    }  # fmt: skip
+    try:
+        width = max(1, len(pd.read_csv(file, nrows=0, **options).columns))
+        with pd.read_csv(file, chunksize=max(1, _CELLS // width), **options) as chunks:
+            yield from chunks
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
+        raise RunFormatError(f"{file} is not a CSV table ({error}).") from None
+
+
+def _points(
+    frame: pd.DataFrame, steps: np.ndarray, bad: dict[str, list[tuple[int, str]]], first: int
+) -> dict[str, np.ndarray]:
+    """The filled cells of a chunk whose first row is ``first``, by column; cells that are no numbers go to ``bad``."""
+    cells = frame.to_numpy(object).T
+    column, row = np.nonzero(frame.notna().to_numpy().T)
+    text = pd.Series(cells[column, row], dtype=str)
+    spelled = (text.str.strip().str.lower() == "nan").to_numpy(bool)
+    numbers = pd.to_numeric(text.where(~spelled), errors="coerce").to_numpy(float)
+    odd = np.isnan(numbers) & ~spelled
+    names = frame.columns.to_numpy(object)
+    for place in np.flatnonzero(odd):
+        bad.setdefault(str(names[column[place]]), []).append((first + int(row[place]), str(text.iloc[place])))
+    return {"step": steps[row[~odd]], "tag": names[column[~odd]], "value": numbers[~odd]}
 
 
 FORMAT = Format("lightning", "PyTorch Lightning CSV log", recognises, sources, read)

@@ -26,7 +26,7 @@ def recognises(path: Path) -> bool:
     if not path.is_file() or path.suffix != ".pyd":
         return False
     with path.open("rb") as stream:
-        head = stream.read(200_000)
+        head = stream.read(1_000_000)
     return head.lstrip().startswith(b"{") and b"accmean_task" in head
 
 

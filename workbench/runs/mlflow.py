@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from workbench.core import Problem, RunWriter
-from workbench.runs.format import Format
+from workbench.runs.format import Curves, Format
 from workbench.runs.hyperparameters import read_yaml
 
 
@@ -29,6 +29,7 @@ def sources(path: Path) -> list[Path]:
 def read(path: Path, writer: RunWriter) -> list[Problem]:
     """Every line of every metric file is a point; parameters are the config."""
     meta, problems = read_yaml(path / "meta.yaml")
+    curves = Curves(writer)
     for file in sorted((path / "metrics").rglob("*")):
         if not file.is_file():
             continue
@@ -44,8 +45,8 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
             problems.append(Problem(file, f"{n_bad} line(s) are not 'time value step' and were skipped"))
         if rows:
             step_column, values, times = (np.array(column) for column in zip(*rows, strict=True))
-            tag = file.relative_to(path / "metrics").as_posix()
-            writer.write("scalars", {"step": step_column, "tag": tag, "value": values, "wall_time": times})
+            curves.add(file.relative_to(path / "metrics").as_posix(), step_column, values, times)
+    curves.write()
     writer.update(config=_texts(path / "params"), name=str(meta.get("run_name") or path.name))
     return problems
 

@@ -8,9 +8,11 @@ is written into the run's notes.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +25,7 @@ from workbench.core import Attribute, Dataset, Problem, RunFormatError, RunWrite
 from workbench.core.files import cache_folder, write_content_atomically
 from workbench.core.schema import RESERVED_SAMPLE_COLUMNS
 from workbench.runs.columns import Mapped, guess, read_mapping
-from workbench.runs.format import Format
+from workbench.runs.format import Curves, Format
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 #: Numeric attributes with more distinct values than this are continuous.
@@ -133,13 +135,32 @@ def _parse(path: Path, rows: int | None) -> pd.DataFrame:
             file = pq.ParquetFile(path)
             return next(file.iter_batches(batch_size=rows)).to_pandas() if file.metadata.num_rows else pd.DataFrame()
         if suffix == ".jsonl":
-            return pd.read_json(path, lines=True, nrows=rows, encoding_errors="replace")
+            return _json_lines(path, rows)
         separator = "\t" if suffix == ".tsv" else ","
         return pd.read_csv(
             path, sep=separator, nrows=rows, encoding_errors="replace", on_bad_lines="skip", low_memory=False
         )
-    except (ValueError, pa.ArrowInvalid, pd.errors.ParserError, OSError, OverflowError) as error:
+    except (ValueError, pa.ArrowInvalid, pd.errors.ParserError, OSError, OverflowError, RecursionError) as error:
         raise RunFormatError(f"{path} is not a readable {suffix[1:]} table ({str(error).splitlines()[0]}).") from None
+
+
+def _json_lines(path: Path, rows: int | None) -> pd.DataFrame:
+    """The objects of a JSONL file, one a line. A last line that is still being written is left out."""
+    records = []
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        for line in islice(stream, rows):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except ValueError:
+                if line.endswith("\n"):
+                    raise
+                break
+            if not isinstance(record, dict):
+                raise ValueError("a line holds no names with values")
+            records.append(record)
+    return pd.DataFrame(records)
 
 
 def _integers(column: pd.Series) -> np.ndarray | None:
@@ -175,11 +196,13 @@ def _scalars(frame: pd.DataFrame, mapped: Mapped, writer: RunWriter, path: Path)
         values = _numbers(frame, mapped, "value")
         writer.write("scalars", {"step": steps, "tag": tags, "value": values, "wall_time": wall_time})
         return problems
+    curves = Curves(writer)
     for tag in mapped.rest:
         values = pd.to_numeric(frame[tag], errors="coerce").to_numpy(float)
         kept = frame[tag].notna().to_numpy()
         times = wall_time[kept] if isinstance(wall_time, np.ndarray) else wall_time
-        writer.write("scalars", {"step": steps[kept], "tag": str(tag), "value": values[kept], "wall_time": times})
+        curves.add(str(tag), steps[kept], values[kept], times)
+    curves.write()
     return problems
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from workbench.core import Problem, RunFormatError, RunWriter
-from workbench.runs.format import Format, as_steps
+from workbench.runs.format import Curves, Format, as_steps
 from workbench.runs.tables import load_table
 
 _SUFFIXES = ("_eval.csv", "_algo.csv")
@@ -28,6 +28,7 @@ def sources(path: Path) -> list[Path]:
 def read(path: Path, writer: RunWriter) -> list[Problem]:
     """Every numeric column is a tag; the step is the epoch, or the row of a table with several rows an epoch."""
     problems = []
+    curves = Curves(writer)
     for file in sources(path):
         try:
             frame = load_table(file)
@@ -40,8 +41,8 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
             step = np.arange(len(frame))
         for column in frame.select_dtypes("number").columns.difference(["epoch", "batch"], sort=False):
             tag = f"{split}/{column}" if kind == "eval" else f"{split}/batches/{column}"
-            values = frame[column].to_numpy(float)
-            writer.write("scalars", {"step": step, "tag": tag, "value": values, "wall_time": file.stat().st_mtime})
+            curves.add(tag, step, frame[column].to_numpy(float), file.stat().st_mtime)
+    curves.write()
     return problems
 
 

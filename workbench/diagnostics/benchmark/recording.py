@@ -11,12 +11,39 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
-from workbench.diagnostics.benchmark.gramian_cases import CASES, Case, Problem
+from workbench.diagnostics.benchmark.gramian_cases import CASES
 from workbench.diagnostics.recorder import Recorder
+
+
+@runtime_checkable
+class Problem(Protocol):
+    """A trunk that the heads of T tasks share, with its data: every call of ``losses`` is a new forward pass."""
+
+    @property
+    def trunk(self) -> nn.Module: ...
+
+    @property
+    def heads(self) -> nn.Module: ...
+
+    def losses(self) -> dict[str, Tensor]:
+        """Task -> loss of every sample [B]."""
+
+
+@runtime_checkable
+class Case(Protocol):
+    """A problem that can be built anew, always the same."""
+
+    @property
+    def name(self) -> str: ...
+
+    def build(self) -> Problem:
+        """Fresh weights and data."""
 
 
 @dataclass(frozen=True)
