@@ -19,6 +19,7 @@ from workbench.core import RunWriter, Task
 from workbench.core.verification import rank_one, threshold_at, true_accept_rate
 from workbench.demos.data import pngs
 from workbench.demos.faces import LEVELS, Faces, draw_levels, draw_people, photograph
+from workbench.demos.recipe import Job
 from workbench.demos.trainer import DECIMALS, as_pictures
 
 TASK = "same person"
@@ -112,6 +113,12 @@ def results_of(similar: Float[np.ndarray, "N E"], pairs: Pairs) -> dict[str, flo
     probe, enrolled = (np.unique(column) for column in pairs.index.T)
     rank = rank_one(similar[np.ix_(probe, enrolled)], pairs.probes.person[probe], pairs.enrolled.person[enrolled])
     return found | {"rank-1": rank, "tar/worst": min(levels.values())} | levels
+
+
+def probes_of(job: Job, early: Sequence[int]) -> tuple[int, ...]:
+    """When a net is verified: at the end, and at earlier steps unless the job is lean."""
+    steps = job.variant.steps
+    return (*(step for step in early if step < steps and not job.lean), steps)
 
 
 def task(name: str = TASK) -> Task:

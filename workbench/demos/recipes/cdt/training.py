@@ -16,7 +16,7 @@ from workbench.demos.face_nets import TripletFaceNet
 from workbench.demos.face_pairs import results_of, similarity
 from workbench.demos.faces import LEVELS, Faces
 from workbench.demos.recipe import Job
-from workbench.demos.recipes.cdt import ROUNDS, STEPS
+from workbench.demos.recipes.cdt import ROUNDS
 from workbench.demos.recipes.cdt.data import GROUPS, Data, Sampler, draw_data
 from workbench.demos.trainer import Training, as_pictures, fit
 from workbench.diagnostics.recorder import Recorder
@@ -24,7 +24,9 @@ from workbench.methods.cdt import Config, Triplets, episode, supervised_loss
 
 IDENTITY = "identity"
 #: ``batch`` counts the triplets of every group in a step.
-TRAINING = Training(probes=(0, 80, STEPS), lr=4e-3, batch=24, optimizer="Adam")
+TRAINING = Training(probes=(), lr=4e-3, batch=24, optimizer="Adam")
+#: Steps before the last at which the pairs are verified.
+EARLY = (0, 80)
 #: Triplets of all groups together in a step of ``one-group``.
 ONE_GROUP_TRIPLETS = 36
 FACTORS = tuple(LEVELS)
@@ -54,12 +56,12 @@ def record(job: Job) -> None:
     sampler = Sampler(data.train, data.sources, rng)
     turns = torch.Generator().manual_seed(job.seed)
     last: dict[str, float] = {}
-    training = replace(TRAINING, probes=(job.variant.steps,)) if job.lean else TRAINING
+    training = replace(TRAINING, probes=face_pairs.probes_of(job, EARLY))
     with job.recorder(
         tasks=[face_pairs.task(), Task(IDENTITY, classes=tuple(f"person {i}" for i in range(100)))],
         domains=[Domain(group, held_out=group == data.unseen) for group in GROUPS],
         attributes=[Attribute(factor, levels=LEVELS[factor]) for factor in FACTORS],
-        config=TRAINING.describe(**asdict(setup), n_train=len(data.train), unseen=data.unseen),
+        config=training.describe(**asdict(setup), n_train=len(data.train), unseen=data.unseen),
         method=METHODS.get(job.variant.name, job.variant.name.replace("-", " ")),
     ) as rec:
         if not job.lean:
@@ -131,13 +133,12 @@ def record_one_group(job: Job, data: Data) -> None:
     """One net a group and one for all, each its own task on the same pairs, with the same number of triplets a step."""
     steps = job.variant.steps // ROUNDS
     tasks = [f"trained on {name}" for name in (*GROUPS, "all")]
-    training = Training(probes=(), lr=TRAINING.lr, batch=TRAINING.batch, optimizer=TRAINING.optimizer)
     rank: dict[tuple[str, str], float] = {}
     with job.recorder(
         tasks=[face_pairs.task(task) for task in tasks],
         domains=GROUPS,
         attributes=[Attribute(factor, levels=LEVELS[factor]) for factor in FACTORS],
-        config=training.describe(**asdict(SETUPS["triplet"]), n_train=len(data.train)),
+        config=TRAINING.describe(**asdict(SETUPS["triplet"]), n_train=len(data.train)),
         method="triplet",
     ) as rec:
         if not job.lean:

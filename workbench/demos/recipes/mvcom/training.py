@@ -16,7 +16,6 @@ from workbench.demos import face_pairs
 from workbench.demos.face_nets import FaceNet
 from workbench.demos.faces import LEVELS, Faces
 from workbench.demos.recipe import Job
-from workbench.demos.recipes.mvcom import STEPS
 from workbench.demos.recipes.mvcom.data import HARMFUL, Data, draw_data
 from workbench.demos.trainer import DECIMALS, Training, as_pictures, fit
 from workbench.diagnostics.recorder import Recorder
@@ -24,9 +23,9 @@ from workbench.methods import mvcom
 from workbench.methods.mvcom import Batch, Config, MvCoM, balanced_weights
 
 IDENTITY = "identity"
-TRAINING = Training(probes=(0, 100, 250, STEPS), lr=0.05)
-#: Steps at which single training faces are recorded, and how many of them.
-PROBED, N_PROBED = (100, STEPS), 300
+TRAINING = Training(probes=(), lr=0.05)
+#: Steps before the last at which the pairs are verified, and at which single training faces are recorded.
+EARLY, EARLY_FACES, N_FACES = (0, 100, 250), (100,), 300
 #: No look-ahead in this share of the steps: large margins on random features lead nowhere.
 WARM_UP = 0.1
 #: The lowered offset of the reference; β of the variations' effective numbers, the best of 0.6, 0.9 and 0.99.
@@ -80,12 +79,12 @@ def record(job: Job) -> None:
     net, method = FaceNet(data.n_people), method_of(setup, train, data.n_people)
     weights = weights_of(setup, train)
     rng = np.random.default_rng(job.seed)
-    training = replace(TRAINING, probes=(job.variant.steps,)) if job.lean else TRAINING
+    training = replace(TRAINING, probes=face_pairs.probes_of(job, EARLY))
     planted = {"kind": "wrong names", "levels": dict([HARMFUL])} if setup.mislabelled else {}
     with job.recorder(
         tasks=[face_pairs.task(), Task(IDENTITY, classes=tuple(f"person {i}" for i in range(data.n_people)))],
         attributes=[Attribute(factor, levels=levels) for factor, levels in LEVELS.items()],
-        config=TRAINING.describe(**asdict(setup), n_train=len(train.labels), planted=planted),
+        config=training.describe(**asdict(setup), n_train=len(train.labels), planted=planted),
         method=METHODS.get(job.variant.name, "CosFace"),
     ) as rec:
         probe = Probe(job, rec, net, method, data, train, meta)
@@ -167,7 +166,7 @@ class Probe:
         if self.job.lean:
             return
         face_pairs.record_pairs(self.rec, step, self.similar, self.data.pairs)
-        if step in PROBED:
+        if step in (*EARLY_FACES, self.job.variant.steps):
             self.faces(step)
 
     def margins(self, step: int) -> None:
@@ -193,7 +192,7 @@ class Probe:
 
     def faces(self, step: int) -> None:
         """Record margin, hardness and agreement with the meta set of the first training faces in random order."""
-        chosen = np.sort(np.random.default_rng(self.job.seed).permutation(len(self.data.train))[:N_PROBED])
+        chosen = np.sort(np.random.default_rng(self.job.seed).permutation(len(self.data.train))[:N_FACES])
         batch = Batch(*(part[torch.from_numpy(chosen)] for part in parts(self.train)))
         m = self.method.margins(batch.labels, batch.attributes).detach()
         with torch.no_grad():
