@@ -9,7 +9,7 @@ import streamlit as st
 
 import background
 import parts
-from choice import SAMPLES, TRAINED, UPLOADS, collection, current, trained
+from choice import SAMPLES, TRAINED, UPLOADS, collection, current, trained, valid
 from widgets import one_of
 from workbench.core import Run, WorkbenchError
 from workbench.forecast import figures, is_forecast, read_forecast
@@ -91,10 +91,21 @@ def write_template(name: str, folder: Path) -> None:
         st.session_state["not written"] = str(error)
 
 
-def probe(folder: Path) -> None:
-    """Choose a problem file and a budget, run the probe beside the app, follow it."""
+def title_of(folder: Path, file: Path) -> str:
+    """Under which the work is found again, on any page."""
+    return f"diagnose {folder.name}/{file.relative_to(folder)}"
+
+
+def running(folder: Path, file: Path) -> bool:
+    work = background.find(title_of(folder, file))
+    return work is not None and work.state == "running"
+
+
+def probe(folder: Path, first: bool) -> None:
+    """Choose a problem file and a budget, run the probe beside the app, follow it. Folded where there is a result."""
     files = problem_files(folder)
-    with st.container(border=True):
+    unfolded = first or any(running(folder, file) for file in files)
+    with st.expander("Probe your own model and data", expanded=unfolded, icon=":material/labs:"):
         with st.container(horizontal=True, vertical_alignment="bottom"):
             file = st.selectbox(
                 "Problem file", files, key="problem", format_func=lambda path: str(path.relative_to(folder)),
@@ -117,9 +128,9 @@ def probe(folder: Path) -> None:
 
 
 def run_probe(folder: Path, file: Path, budget: int, seeds: int, steps: int) -> None:
-    title, out = f"diagnose {file.stem}", folder / f"forecast-{file.stem}"
+    title, out = title_of(folder, file), folder / f"forecast-{file.stem}"
     work = background.find(title)
-    if work is None or work.state != "running":
+    if not running(folder, file):
         label = "Diagnose" if work is None else "Diagnose again"
         if st.button(label, key="diagnose", type="primary", icon=":material/play_arrow:"):
             options = {"out": out, "budget": budget, "seeds": seeds, "steps": steps}
@@ -149,7 +160,7 @@ def result(run: Run) -> None:
         st.error(parts.plain(str(error)), icon=":material/broken_image:")
         return
     verdicts = found.verdicts()
-    parts.verdict_lines(verdicts)
+    parts.verdict_lines(verdicts, lines=4)
     parts.chart(
         figures.costs(found), "costs", verdicts[0].sentence, min(parts.MAIN_HEIGHT, 140 + 30 * len(found.pairs))
     )
@@ -158,7 +169,12 @@ def result(run: Run) -> None:
         f"{found.settings.get('seconds', 0):.0f} s. The grey band is what is too small to be called a conflict. The "
         "same run opens in the Conflicts, Labels and Domains pages."
     )
-    view = one_of("Look further", list(VIEWS), "view", VIEWS.__getitem__)
+    first = next(iter(VIEWS))
+    valid("view", list(VIEWS), first, VIEWS.__getitem__)
+    view = st.pills(
+        "Look further", list(VIEWS), default=first, required=True, format_func=VIEWS.__getitem__, key="view",
+        bind="query-params",
+    )  # fmt: skip
     if view == "matrix":
         parts.chart(figures.matrix(found), "matrix", "What sharing with a row's task costs a column's task")
     elif view == "where":
@@ -175,14 +191,13 @@ def result(run: Run) -> None:
 
 
 st.title("Which tasks will fight?", anchor=False)
-st.markdown("Before a long training: a short probe of your own model and data.")
 where = place()
-probe(where)
 known = forecasts(where)
+probe(where, first=not known)
 if known:
     newest = sorted(known, key=lambda key: known[key].info.created, reverse=True)
     chosen = current().key if current().key in known else newest[0]
-    result(known[one_of("Forecast", newest, "forecast", first=chosen)])
+    result(known[one_of("Forecast", newest, "forecast", first=chosen) if len(known) > 1 else newest[0]])
 else:
     st.info(
         "No forecast here yet. Write a problem file from a template, or choose your own, and press Diagnose.",
