@@ -162,3 +162,19 @@ def test_a_run_without_anything_opens(tmp_path):
     run = Run(tmp_path / "empty")
     assert run.tables == ()
     assert validate(tmp_path / "empty") == []
+
+
+def test_a_flat_table_reads_the_same_with_and_without_sql(tmp_path):
+    with RunWriter(tmp_path / "run") as rec:
+        rec.write("scalars", {"step": [1, 2], "tag": ["a", "ü"], "value": [0.5, np.nan], "wall_time": [1.0, 2.0]})
+        rec.flush()
+        rec.write("scalars", {"step": [3], "tag": ["b"], "value": [np.inf], "wall_time": [3.0], "host": ["x"]})
+    run = Run(tmp_path / "run")
+    pd.testing.assert_frame_equal(run.table("scalars"), run.query("SELECT * FROM scalars"))
+    chosen = run.table("scalars", ["value", "step"])
+    pd.testing.assert_frame_equal(chosen, run.query("SELECT value, step FROM scalars"))
+    part = sorted((tmp_path / "run" / "tables" / "scalars").iterdir())[0]
+    data = bytearray(part.read_bytes())
+    data[8 : len(data) // 3] = bytes(len(data) // 3 - 8)
+    part.write_bytes(bytes(data))
+    assert Run(tmp_path / "run").table("scalars", ["step"])["step"].tolist() == [3]

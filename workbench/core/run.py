@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workbench.core.errors import MissingTable, RunFormatError
@@ -249,8 +250,25 @@ class Run:
             MissingTable: the run has no such table.
         """
         self.require(name)
+        flat = self._flat(name, columns)
+        if flat is not None:
+            return flat
         chosen = "*" if columns is None else ", ".join(f'"{column}"' for column in columns)
         return self.query(f"SELECT {chosen} FROM {name}")
+
+    def _flat(self, name: str, columns: Sequence[str] | None) -> pd.DataFrame | None:
+        """A table of numbers and text alone, read without SQL, which is several times faster; None for any other."""
+        schema = TABLES[name]
+        if schema.optional or not {"int", "float", "text"} >= set(schema.columns.values()):
+            return None
+        if not set(columns or ()) <= set(schema.columns):
+            return None
+        chosen = None if columns is None else list(columns)
+        try:
+            parts = [pq.read_table(part, columns=chosen, partitioning=None) for part in self.parts(name)]
+            return pa.concat_tables(parts, promote_options="default").to_pandas()
+        except (pa.ArrowException, OSError):  # a damaged part, or parts of different types: SQL says which, or unites
+            return None
 
     def columns(self, table: str) -> tuple[str, ...]:
         """Column names of a table over all its parts; empty when it is absent."""
@@ -292,10 +310,16 @@ class Run:
             """
             SELECT step, list_position($modules, module) - 1 AS module, batch_a, batch_b, dot, samples,
                    list_position($tasks, task_a) - 1 AS task_a, list_position($tasks, task_b) - 1 AS task_b
-            FROM task_gradients WHERE $steps IS NULL OR list_contains($steps, step)
+            FROM task_gradients
+            WHERE step BETWEEN $first AND $last AND ($steps IS NULL OR list_contains($steps, step))
             """,
-            {"modules": list(modules), "tasks": list(tasks), "steps": None if steps is None else list(steps)},
-        )
+            # The limits let parts without these steps be passed over unread.
+            {
+                "modules": list(modules), "tasks": list(tasks), "steps": None if steps is None else list(steps),
+                "first": min(steps, default=0) if steps is not None else -(2**62),
+                "last": max(steps, default=0) if steps is not None else 2**62,
+            },
+        )  # fmt: skip
         code = {name: frame[name].to_numpy() for name in ("module", "task_a", "task_b", "batch_a", "batch_b")}
         found, step = np.unique(frame["step"].to_numpy(), return_inverse=True)
         dot = np.full((len(found), len(modules), len(tasks), n_batches, len(tasks), n_batches), np.nan)

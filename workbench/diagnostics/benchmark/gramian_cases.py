@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from workbench.core.memory import peak_megabytes_of_this_process
 from workbench.diagnostics import gramian
 from workbench.diagnostics.benchmark import nets
 from workbench.diagnostics.benchmark.gsnr import Figure
-from workbench.diagnostics.benchmark.memory import peak_megabytes_of_this_process
 from workbench.diagnostics.benchmark.peers import Unsupported
 
 

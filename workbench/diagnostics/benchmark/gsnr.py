@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from workbench.diagnostics.benchmark.memory import peak_megabytes_of_this_process
+from workbench.core.memory import peak_megabytes_of_this_process
 from workbench.diagnostics.benchmark.nets import CASES, Case, Problem
 from workbench.diagnostics.benchmark.peers import APPROACHES, Unsupported, naive
 
