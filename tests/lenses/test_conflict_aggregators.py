@@ -8,7 +8,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from workbench.lenses.conflict import aggregators
-from workbench.lenses.conflict.aggregators import AGGREGATORS, BY_NAME, cagrad, gradvac, next_target
+from workbench.lenses.conflict.aggregators import (
+    AGGREGATORS,
+    BY_NAME,
+    cagrad,
+    gradnorm,
+    gradnorm_step,
+    gradnorm_targets,
+    gradvac,
+    next_target,
+)
 
 J1 = np.array([[-4.0, 1, 1], [6, 1, 1]])
 J3 = np.array([[2.0, 0, 0], [-1, 1, 0], [0, -1, 1]])
@@ -66,6 +75,25 @@ def test_gradvac_with_target_0_is_pcgrad():
     gram = J3 @ J3.T
     np.testing.assert_allclose(gradvac(gram, np.zeros((3, 3))), BY_NAME["PCGrad"].weights(gram), atol=1e-12)
     assert next_target(gram, np.zeros((3, 3)), beta=0.5)[0, 1] == pytest.approx(-0.707107 / 2, abs=1e-6)
+
+
+def test_gradnorm_golden():
+    norms, w, ratio = np.array([2.0, 1.0]), np.ones(2), np.array([0.5, 1.0])
+    targets = gradnorm_targets(norms, w, ratio)
+    np.testing.assert_allclose(targets, [0.816497, 2.309401], atol=1e-6)
+    assert np.abs(w * norms - targets).sum() == pytest.approx(2.492904, abs=1e-6)
+    np.testing.assert_allclose(gradnorm_step(norms, w, ratio, lr=0.025), [0.962025, 1.037975], atol=1e-6)
+
+
+def test_gradnorm_rests_at_its_balance_point():
+    gram, ratio = np.diag([4.0, 1.0, 0.25]), np.array([0.5, 1.0, 0.8])
+    w = gradnorm(gram, ratio)
+    assert w.sum() == pytest.approx(3)
+    weighed = w * np.sqrt(np.diag(gram))
+    # At balance the weighted lengths stand to one another as the targets do.
+    targets = gradnorm_targets(np.sqrt(np.diag(gram)), w, ratio)
+    np.testing.assert_allclose(weighed / weighed.sum(), targets / targets.sum())
+    assert np.isnan(gradnorm(gram, np.full(3, np.nan))).all()
 
 
 def drawn(seed: int, n_tasks: int, size: int = 8) -> np.ndarray:

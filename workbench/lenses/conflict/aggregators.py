@@ -16,11 +16,14 @@ needs G alone, so it can be replayed from a recorded Gramian:
     PCGrad      each e_i made orthogonal to the tasks it conflicts with, in random order; summed      Yu et al. 2020
     GradVac     the same loop with a moving target for the cosine instead of 0         Wang et al. 2021
     ConFIG      the direction with the same cosine to every gradient, of length sum_i <g_i, d/|d|>    Liu et al. 2024
+    GradNorm    w moves down sum_i |w_i s_i - s r_i^a|, s the mean of w_i s_i, r_i the loss ratio L_i / L_i(0) over its
+                mean, sum w = T; here its balance point w_i ~ r_i^a / s_i, a = 1.5                    Chen et al. 2018
 
 Ours: the exact non-negative least squares form of MGDA, UPGrad and DualProj; the mean over orders for PCGrad (all of
 them up to six tasks, else a fixed draw); no cap on the step of Nash-MTL and no rescaling in CAGrad, since methods are
-compared at equal update norm. Not functions of G, hence absent: GradNorm (losses), GradDrop (coordinates), uncertainty
-weighting, DWA, FAMO and random weighting (losses or chance alone).
+compared at equal update norm; for GradNorm the point at which its weights rest, since the path there takes every
+training step. GradVac's target moves from one recorded step to the next. Not functions of G, hence absent: GradDrop
+(coordinates), uncertainty weighting, DWA, FAMO and random weighting (losses or chance alone).
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ from jaxtyping import Float, Int
 CAGRAD_C = 0.5
 #: Weight of the newest cosine in GradVac's target; the paper's code uses 0.01, two libraries 0.5.
 GRADVAC_BETA = 0.5
+#: GradNorm's exponent of the training rate, as in the paper.
+GRADNORM_ALPHA = 1.5
 #: Orders of the tasks that PCGrad and GradVac are averaged over when there are too many for all.
 MAX_ORDERS = 120
 #: Eigenvalues below this share of the largest count as 0.
@@ -171,6 +176,27 @@ def next_target(gram: Gram, target: Gram, beta: float = GRADVAC_BETA) -> Gram:
     product = norm[:, None] * norm[None, :]
     cosine = np.where(product > 0, gram, 0.0) / np.where(product > 0, product, 1.0)
     return (1 - beta) * target + beta * cosine
+
+
+def gradnorm_targets(norms: Weights, w: Weights, loss_ratio: Weights, alpha: float = GRADNORM_ALPHA) -> Weights:
+    """s r_i^alpha: where GradNorm wants every w_i s_i."""
+    return (w * norms).mean() * (loss_ratio / loss_ratio.mean()) ** alpha
+
+
+def gradnorm_step(norms: Weights, w: Weights, loss_ratio: Weights, lr: float, alpha: float = GRADNORM_ALPHA) -> Weights:
+    """One step of the weights down sum_i |w_i s_i - target_i|, targets held constant; then sum w = T again."""
+    slope = norms * np.sign(w * norms - gradnorm_targets(norms, w, loss_ratio, alpha))
+    moved = w - lr * slope
+    return moved * len(w) / moved.sum()
+
+
+def gradnorm(gram: Gram, loss_ratio: Weights, alpha: float = GRADNORM_ALPHA) -> Weights:
+    """The weights at which every w_i s_i is its target; NaN without losses or for a gradient of 0."""
+    norms = np.sqrt(np.diag(gram))
+    if not (np.isfinite(loss_ratio).all() and (loss_ratio > 0).all() and (norms > 0).all()):
+        return np.full(len(gram), np.nan)
+    w = (loss_ratio / loss_ratio.mean()) ** alpha / norms
+    return w * len(w) / w.sum()
 
 
 #: What the replay compares, the baseline first.

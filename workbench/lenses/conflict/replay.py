@@ -22,9 +22,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from workbench.core.gramian import student95
-from workbench.lenses.conflict.aggregators import AGGREGATORS
+from workbench.lenses.conflict.aggregators import AGGREGATORS, gradnorm, gradvac, next_target
 from workbench.lenses.intervals import wilson
 
+#: Methods of the board: those of G alone, then those that also need the steps before or the losses.
+NAMES = (*(aggregator.name for aggregator in AGGREGATORS), "GradVac", "GradNorm")
 #: Steps that are replayed, evenly spaced: fewer for many tasks, for the time of a page.
 MAX_STEPS, STEP_BUDGET = 60, 6000
 
@@ -101,25 +103,48 @@ def usable(found: Halves) -> Bool[np.ndarray, " S"]:
     return finite & (np.nan_to_num(square) > 0).all(axis=1)
 
 
-def replay(found: Halves, steps: Int[np.ndarray, " S"]) -> Replay | None:
-    """Replay every aggregator. None for fewer than two tasks or fewer than three usable steps."""
+def replay(
+    found: Halves, steps: Int[np.ndarray, " S"], losses: Float[np.ndarray, "S T"] | None = None
+) -> Replay | None:
+    """Replay every aggregator. None for fewer than two tasks or fewer than three usable steps.
+
+    ``losses``: of every task at every step, for GradNorm, which has no answer without them.
+    """
     n_tasks = found.aa.shape[1]
     chosen = np.flatnonzero(usable(found))
     if n_tasks < 2 or len(chosen) < 3:
         return None
     limit = int(np.clip(STEP_BUDGET // n_tasks**2, 6, MAX_STEPS))
     chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, limit).round().astype(int))]
+    ratio = np.full((len(steps), n_tasks), np.nan) if losses is None else losses / losses[0]
     ways = ((found.aa, found.ba), (found.bb, np.swapaxes(found.ba, 1, 2)))
-    gains, totals = zip(*(_one_way(own[chosen], across[chosen], found, chosen) for own, across in ways), strict=True)
+    gains, totals = zip(
+        *(_one_way(own[chosen], across[chosen], found, chosen, ratio[chosen]) for own, across in ways), strict=True
+    )
     gain, total = np.stack(gains), np.stack(totals)  # [2, R, A, T], [2, R, A]
     return _summary(gain, total, steps[chosen])
 
 
+def _weights(own: Float[np.ndarray, "R T T"], ratio: Float[np.ndarray, "R T"]) -> Float[np.ndarray, "R A T"]:
+    """In the order of ``NAMES``; GradVac's target for the cosines starts at 0."""
+    target = np.zeros(own.shape[1:])
+    rows = []
+    for gram, losses in zip(own, ratio, strict=True):
+        alone = [aggregator.weights(gram) for aggregator in AGGREGATORS]
+        rows.append([*alone, gradvac(gram, target), gradnorm(gram, losses)])
+        target = next_target(gram, target)
+    return np.array(rows)
+
+
 def _one_way(
-    own: Float[np.ndarray, "R T T"], across: Float[np.ndarray, "R T T"], found: Halves, chosen: Int[np.ndarray, " R"]
+    own: Float[np.ndarray, "R T T"],
+    across: Float[np.ndarray, "R T T"],
+    found: Halves,
+    chosen: Int[np.ndarray, " R"],
+    ratio: Float[np.ndarray, "R T"],
 ) -> tuple[Float[np.ndarray, "R A T"], Float[np.ndarray, "R A"]]:
     """Alignment of every task, and the summed gain at unit length over the size of the gradients."""
-    weights = np.stack([[aggregator.weights(gram) for aggregator in AGGREGATORS] for gram in own])  # [R, A, T]
+    weights = _weights(own, ratio)
     length = np.sqrt(np.einsum("rat,rtu,rau->ra", weights, own, weights))
     gain = np.einsum("rtu,rau->rat", across, weights) / np.where(length > 0, length, np.nan)[..., None]
     square = np.einsum("sii->si", 0.5 * (found.aa[chosen] + found.bb[chosen]))
@@ -143,7 +168,7 @@ def _summary(
     some = np.where(known.all(axis=-1), (gain < 0).any(axis=-1), np.nan)
     answers = np.isfinite(aligned).all(axis=-1)
     return Replay(
-        names=tuple(aggregator.name for aggregator in AGGREGATORS),
+        names=NAMES,
         steps=steps,
         alignment=alignment,
         low=alignment - half,

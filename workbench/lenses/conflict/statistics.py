@@ -240,7 +240,7 @@ def _assemble(record: Record, losses: Losses, trials: Trials | None) -> Conflict
         recon=(naive < RECON_THRESHOLD).sum(axis=-1).mean(axis=0),
         recon_called=(counted.high < RECON_THRESHOLD).sum(axis=-1).mean(axis=0),
         log_ratio=_log_ratio(numbers.norm, pairs),
-        replay=replay(numbers.halves, steps),
+        replay=replay(numbers.halves, steps, losses.now),
         affinity=first_order,
         floor=floor(numbers.halves, pairs, numbers.shuffled),
         matter=matter(total, losses, pairs, head.tasks),
