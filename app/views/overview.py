@@ -17,7 +17,7 @@ from workbench.lenses import LENSES, LEVELS, Lens, Reading, Verdict, checkpoint_
 from workbench.lenses.links import figure_of, first_verdict
 from workbench.lenses.scalars import figure, first_panels, main_tag, panels
 from workbench.lenses.thumbnail import thumbnail
-from workbench.runs import checkpoint_series
+from workbench.runs import checkpoint_files, checkpoint_series
 from workbench.runs.tables import origin_of
 
 #: Checkpoints of this size together are compared when it is asked for.
@@ -124,14 +124,14 @@ def trained(run: Run) -> None:
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def moved(
-    stamp: tuple[tuple[str, int], ...], _entries: list[checkpoint_series.Entry]
+    stamp: tuple[tuple[str, int], ...], _entries: list[checkpoint_files.Entry]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     return checkpoint_series.series(_entries)
 
 
 def checkpoints(run: Run) -> None:
     """What the run or the folder of its log kept, and how much the model moved in between."""
-    entries = checkpoint_series.of_run(run)
+    entries = checkpoint_files.of_run(run)
     if not entries:
         st.caption("This run kept no checkpoints.")
         return

@@ -12,8 +12,8 @@ from safetensors.numpy import save_file
 
 from workbench import open_run, open_runs
 from workbench.lenses import checkpoint_changes
-from workbench.runs import checkpoint_series
-from workbench.runs.checkpoint_series import below, series, step_of
+from workbench.runs.checkpoint_files import below, of_run, step_of
+from workbench.runs.checkpoint_series import series
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def test_a_trainers_folder_is_one_run_with_the_whole_history_and_its_checkpoints
     ((key, run),) = open_runs(tmp_path / "runs").items()
     assert key == "out"
     assert run.table("scalars")["step"].max() == 1000
-    entries = checkpoint_series.of_run(run)
+    entries = of_run(run)
     assert [(entry.name, entry.step) for entry in entries] == [
         ("checkpoint-500/model.safetensors", 500),
         ("checkpoint-1000/model.safetensors", 1000),
@@ -65,7 +65,7 @@ def test_lightning_checkpoints_are_found_beside_the_log(tmp_path):
     for name, scale in (("epoch=10-step=1100.ckpt", 2.0), ("epoch=9-step=990.ckpt", 1.0), ("last.ckpt", 2.0)):
         state = {key: torch.from_numpy(value) for key, value in _state(scale).items()}
         torch.save({"state_dict": state, "epoch": 1}, tmp_path / "version_0" / "checkpoints" / name)
-    entries = checkpoint_series.of_run(open_run(tmp_path / "version_0"))
+    entries = of_run(open_run(tmp_path / "version_0"))
     assert [entry.step for entry in entries] == [990, 1100, None]
     assert series(entries)[0]["relative_change"].iloc[2] == 0.0
 
@@ -98,14 +98,14 @@ def test_a_folder_of_accelerate_checkpoints_is_a_run_and_one_with_logs_below_is_
     assert key == "checkpoints"
     assert run.tables == ()
     assert "3 checkpoints without a log." in run.info.notes
-    assert len(checkpoint_series.of_run(run)) == 3
+    assert len(of_run(run)) == 3
     save_file(_state(1.0), tmp_path / "model.safetensors")
     assert list(open_runs(tmp_path)) == ["mine/checkpoints"]  # the file beside it hides nothing
 
 
 def test_a_file_of_weights_opens_by_itself_and_other_bytes_do_not(tmp_path):
     save_file(_state(1.0), tmp_path / "model.safetensors")
-    assert len(checkpoint_series.of_run(open_run(tmp_path / "model.safetensors"))) == 1
+    assert len(of_run(open_run(tmp_path / "model.safetensors"))) == 1
     (tmp_path / "train.bin").write_bytes(bytes(100))
     (tmp_path / "notes.pt").write_text("hello")
     assert [entry.name for entry in below(tmp_path)] == ["model.safetensors"]

@@ -14,7 +14,8 @@ from small_logs import LOGS
 from workbench import open_runs
 from workbench.core import RunFormatError
 from workbench.runs import FORMATS
-from workbench.runs.checkpoint_series import of_run, series
+from workbench.runs.checkpoint_files import of_run
+from workbench.runs.checkpoint_series import series
 
 #: Formats whose 10,000 "tags" are rows, classes or tensors: where they land.
 ELSEWHERE = {

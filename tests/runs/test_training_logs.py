@@ -13,7 +13,8 @@ import pytest
 
 from workbench import open_run, open_runs
 from workbench.core import validate
-from workbench.runs.checkpoint_series import of_run, series
+from workbench.runs.checkpoint_files import of_run
+from workbench.runs.checkpoint_series import series
 
 pytestmark = pytest.mark.clients
 

@@ -10,7 +10,8 @@ import pandas as pd
 from workbench.cli.output import json_option, print_json, print_table
 from workbench.core import RunFormatError
 from workbench.runs import open_run
-from workbench.runs.checkpoint_series import below, series
+from workbench.runs.checkpoint_files import below
+from workbench.runs.checkpoint_series import series
 from workbench.runs.checkpoints import changes, open_checkpoint
 
 #: Columns that are printed only where they say something.

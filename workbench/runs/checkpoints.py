@@ -17,10 +17,8 @@ import numpy as np
 import pandas as pd
 
 from workbench.core import RunFormatError
+from workbench.runs.checkpoint_files import INDEX_ENDINGS, TORCH_SUFFIXES, find_checkpoints, weight_map
 
-TORCH_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
-#: Files that name the shards of a checkpoint and the tensors in each.
-INDEX_ENDINGS = (".safetensors.index.json", ".bin.index.json")
 #: Keys under which trainers keep the model inside a checkpoint, in order of preference.
 _MODEL_KEYS = ("state_dict", "model_state_dict", "model", "model_dict", "network", "module")
 
@@ -55,18 +53,6 @@ class Checkpoint:
         return pd.DataFrame(rows, columns=["tensor", "shape", "parameters", "norm", "finite"])
 
 
-def find_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints below a folder: files, and index files for sharded ones (their shards are not listed again)."""
-    indices = sorted(file for ending in INDEX_ENDINGS for file in folder.rglob(f"*{ending}"))
-    shards = {index.parent / name for index in indices for name in _weight_map(index).values()}
-    files = [
-        *folder.rglob("*.safetensors"),
-        *(file for suffix in TORCH_SUFFIXES for file in folder.rglob(f"*{suffix}")),
-    ]
-    arrays = folder / "arrays"
-    return indices + sorted(file for file in files if file not in shards and arrays not in file.parents)
-
-
 def open_checkpoint(path: str | Path) -> Checkpoint:
     """Open a checkpoint file, or a folder that holds exactly one.
 
@@ -80,7 +66,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             raise RunFormatError(f"{file} holds {len(found)} checkpoints; name one of them.")
         file = found[0]
     if file.name.endswith(INDEX_ENDINGS):
-        shards = [file.parent / name for name in sorted(set(_weight_map(file).values()))]
+        shards = [file.parent / name for name in sorted(set(weight_map(file).values()))]
         return _safetensors(file, shards) if file.name.endswith(INDEX_ENDINGS[0]) else _joined(file, shards)
     if file.suffix == ".safetensors":
         return _safetensors(file, [file])
@@ -115,18 +101,6 @@ def changes(before: Checkpoint, after: Checkpoint) -> pd.DataFrame:
 
 def _flat(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float64).ravel()
-
-
-def _weight_map(index: Path) -> dict[str, str]:
-    try:
-        weights = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        names = {str(key): str(value) for key, value in weights.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise RunFormatError(f"{index} is not an index of shards ({error}).") from None
-    outside = [name for name in names.values() if Path(name).name != name]
-    if outside:
-        raise RunFormatError(f"{index} names the shard '{outside[0]}' outside its own folder; refused.")
-    return names
 
 
 def _safetensors(path: Path, files: list[Path]) -> Checkpoint:

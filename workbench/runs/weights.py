@@ -10,8 +10,7 @@ import re
 from pathlib import Path
 
 from workbench.core import Problem, RunWriter
-from workbench.runs.checkpoint_series import below, is_weights
-from workbench.runs.checkpoints import INDEX_ENDINGS, TORCH_SUFFIXES
+from workbench.runs.checkpoint_files import INDEX_ENDINGS, TORCH_SUFFIXES, below, is_weights
 from workbench.runs.format import Format
 
 _ENDINGS = (".safetensors", *TORCH_SUFFIXES, *INDEX_ENDINGS)
