@@ -25,9 +25,9 @@ these break. This method looks, at every step, for the weights on which the trai
 trains that step without them. Plain dropout takes weights at random instead, and RSC the features that matter most to
 the answer. The method can also adjust by itself how many weights it takes.
 
-Look at: the GSNR lens. "Mask overlay" shows which weights were left out and how quickly the choice changes, "Shortcut
-timeline" when the weights with the highest GSNR read a planted shortcut, "Ratio cliff" where masking more turns into
-collapse, and "With and without" the GSNR of two runs on one scale.
+Look at: the GSNR lens. "Mask overlay" shows which weights were left out, "Mask over training" whether the net still
+needs them, "Shortcut timeline" when the highest GSNR lies on a planted shortcut, and "Ratio cliff" where masking more
+turns into collapse. The page that compares two runs lays their GSNR over one another, for example with and without.
 
 Family: domain generalisation
 
