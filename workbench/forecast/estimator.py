@@ -63,7 +63,9 @@ def loss_cost(measured: Measured) -> Float[np.ndarray, "R T T"]:
 
 def lookahead_cost(measured: Measured) -> Float[np.ndarray, "R T T"]:
     """-Z_ij / Z_jj, averaged along the joint trajectory: 1 means that i's step undoes what j's own step gains."""
-    table = np.nanmean(measured.lookahead, axis=1)  # [R, T, T]
+    known = np.isfinite(measured.lookahead)
+    count = known.sum(axis=1)
+    table = np.where(known, measured.lookahead, 0.0).sum(axis=1) / np.where(count > 0, count, np.nan)  # [R, T, T]
     own = np.einsum("rjj->rj", table)
     cost = -table / np.where(own > 0, own, np.nan)[:, None, :]
     diagonal = np.eye(table.shape[-1], dtype=bool)

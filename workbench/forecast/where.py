@@ -53,7 +53,9 @@ def _phase(phase: str, dot: np.ndarray, names: tuple[str, ...], tasks: tuple[str
     _cosine, moments = at_steps(dot, pairs)
     found = pool(moments, pairs, dot.shape[-1])
     adjusted = benjamini_hochberg(found.p_value.ravel()).reshape(found.p_value.shape)
-    products = np.nanmean(unbiased(dot), axis=0)  # [M, T, T]
+    every = unbiased(dot)  # [S, M, T, T]; NaN where a gradient is not finite
+    known = np.isfinite(every)
+    products = np.where(known, every, 0.0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
     cross = np.minimum(products[:, pairs[:, 0], pairs[:, 1]], 0.0)  # [M, P]
     parts = cross[:-1] if len(names) > 1 else cross
     total = parts.sum(axis=0)
