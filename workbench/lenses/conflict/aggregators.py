@@ -252,7 +252,7 @@ def _lift(
     target: Gram,
 ) -> Float[np.ndarray, "R T"]:
     """How much of g_j brings the cosine of g_i' and g_j up to the target."""
-    own = np.sqrt(np.maximum(np.einsum("rit,tu,riu->ri", coefficients, gram, coefficients), 0.0))
+    own = np.sqrt(np.maximum(((coefficients @ gram) * coefficients).sum(axis=-1), 0.0))
     length = np.sqrt(gram[j, j])[:, None]
     usable = (own > 0) & (length > 0)
     safe_own, safe_length = np.where(usable, own, 1.0), np.where(length > 0, length, 1.0)

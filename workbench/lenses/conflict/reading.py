@@ -18,7 +18,7 @@ from workbench.lenses.conflict.evidence import shuffled_apart
 from workbench.lenses.conflict.replay import Halves, halves
 
 #: Gramian entries read in all, and at a time. Beyond the first, steps are taken evenly spaced.
-MAX_ENTRIES, CHUNK_ENTRIES = 24_000_000, 3_000_000
+MAX_ENTRIES, CHUNK_ENTRIES = 8_000_000, 3_000_000
 
 
 @dataclass(frozen=True)
