@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 
 import numpy as np
@@ -123,3 +124,15 @@ def test_tensorboards_own_reader_agrees(tmp_path):
         assert events.scalars.step[events.scalars.tag == tag].tolist() == [event.step for event in theirs.Scalars(tag)]
     assert events.scalars.value[events.scalars.tag == "new_style"].tolist() == [0, 100, 200]
     assert [value.tag for value in events.values] == ["weights"] * 3
+
+
+@given(points, st.integers(1, 200), st.integers(0, 40))
+def test_pieces_of_any_size_say_the_same_as_the_whole(rows, size, cut):
+    data = b"".join(_record(_scalar(step, tag, value)) for step, tag, value in rows)
+    data = data[: max(0, len(data) - cut)]
+    whole = tfevents.parse(data)
+    found = list(tfevents.pieces(io.BytesIO(data), size))
+    for name in tfevents.COLUMNS:
+        joined = [item for events in found for item in getattr(events.scalars, name).tolist()]
+        assert joined == getattr(whole.scalars, name).tolist()
+    assert [problem for events in found for problem in events.problems] == whole.problems

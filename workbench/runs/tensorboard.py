@@ -18,6 +18,8 @@ from workbench.runs.protobuf import Fields, fields
 from workbench.runs.summaries import Summaries
 
 MARK = ".tfevents."
+#: Pieces of a file whose points make one part of a table.
+_PIECES = 4
 
 
 def recognises(path: Path) -> bool:
@@ -44,12 +46,13 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
     summaries = Summaries(writer)
     for file in event_files(path):
         with file.open("rb") as stream:
-            for events in tfevents.pieces(stream):
+            for number, events in enumerate(tfevents.pieces(stream), start=1):
                 problems += [Problem(file, reason) for reason in events.problems]
                 points = events.scalars
                 writer.write("scalars", {name: getattr(points, name) for name in tfevents.COLUMNS})
                 summaries.take([value for value in events.values if not _take_hyperparameters(value, config)])
-                writer.flush()
+                if number % _PIECES == 0:
+                    writer.flush()
     hparams = (path if path.is_dir() else path.parent) / "hparams.yaml"
     if hparams.is_file():
         found, more = read_yaml(hparams)

@@ -23,8 +23,8 @@ from workbench.runs.crc import masked_crc
 from workbench.runs.protobuf import Fields, fields, varint
 
 #: Bytes that are decoded at a time, and bytes of the matrices they are decoded in.
-PIECE = 8_000_000
-_BLOCK = 1_000_000
+PIECE = 2_000_000
+_BLOCK = 250_000
 #: Bytes of a record that is copied by itself.
 _LONG = 1000
 
