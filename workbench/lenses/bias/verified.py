@@ -38,7 +38,8 @@ class Verified:
         curves: factor, level, far, tar at the level's own thresholds.
         histograms: factor, level, kind ("genuine", "impostor"), score (middle of the bin), share.
         overlap: factor, level, overlap: area that both histograms share, 0 = apart, 1 = the same.
-        tasks: task, factor, level, tar, n: every scored task at its own threshold for all at the main rate.
+        tasks: task, factor, level, own_tar, genuine: every scored task at its last step, each level at its own
+            threshold for the main rate, because a common one would praise a level whose scores are all high.
     """
 
     n_genuine: int
@@ -167,7 +168,7 @@ def _split(part: pd.DataFrame) -> tuple[Float[np.ndarray, " _"], Float[np.ndarra
 
 
 def _tasks(run: Run, tasks: Sequence[str], factors: Sequence[Factor]) -> pd.DataFrame:
-    """TAR of every scored task at its last step."""
+    """TAR of every scored task at its last step, at each level's own threshold."""
     rows = []
     for task in tasks:
         pairs = _pairs(run, task, None, factors)
@@ -176,5 +177,5 @@ def _tasks(run: Run, tasks: Sequence[str], factors: Sequence[Factor]) -> pd.Data
             rate = next(iter(thresholds))
             rows.append(_rates(pairs, factors, {rate: thresholds[rate]}).assign(task=task))
     if not rows:
-        return pd.DataFrame(columns=["task", "factor", "level", "tar", "genuine"])
-    return pd.concat(rows, ignore_index=True)[["task", "factor", "level", "tar", "low", "high", "genuine"]]
+        return pd.DataFrame(columns=["task", "factor", "level", "own_tar", "genuine"])
+    return pd.concat(rows, ignore_index=True)[["task", "factor", "level", "own_tar", "genuine"]]

@@ -145,12 +145,12 @@ def score_histograms(stats: Bias, factor: str | None = None, threshold: float | 
 
 
 def task_matrix(stats: Bias, factor: str | None = None) -> go.Figure:
-    """True accept rate of every task (row) on every level (column), each task at its own threshold for all."""
+    """True accept rate of every task (row) on every level (column), each at its own threshold."""
     found = _verified(stats)
     factor = _factor(found, factor)
     rows = found.tasks[found.tasks["factor"] == factor]
     levels = next(candidate.levels for candidate in stats.factors if candidate.name == factor)
-    table = rows.pivot(index="task", columns="level", values="tar").reindex(
+    table = rows.pivot(index="task", columns="level", values="own_tar").reindex(
         index=list(dict.fromkeys(rows["task"])), columns=[level for level in levels if level in set(rows["level"])]
     )
     values = table.to_numpy()
@@ -169,7 +169,7 @@ def task_matrix(stats: Bias, factor: str | None = None) -> go.Figure:
             ygap=2,
         )
     ).update_layout(
-        title=f"True accept rate at a false accept rate of {percent(found.rate)}",
+        title=f"True accept rate at a false accept rate of {percent(found.rate)} in each cell",
         xaxis={"title": f"tested on ({factor})", "side": "bottom"},
         yaxis={"title": "", "autorange": "reversed", "automargin": True},
         height=180 + 48 * len(table),
