@@ -6,6 +6,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -194,10 +195,15 @@ def problems(run: Run) -> None:
     """What of a run could not be read, folded; nothing when all of it could."""
     found = run.problems
     if found:
-        some = "1 file" if len(found) == 1 else f"{len(found)} files"
-        with st.expander(f"{some} of this run could not be read; the rest is shown", icon=":material/warning:"):
+        n_files = len({problem.path for problem in found})
+        some = "1 file" if n_files == 1 else f"{n_files} files"
+        with st.expander(f"Parts of {some} could not be read; the rest is shown", icon=":material/warning:"):
             for problem in found:
-                st.markdown(plain(f"{problem.path.relative_to(run.path)}: {problem.reason}"))
+                # The log of another program lies elsewhere than its tables.
+                homes = [home for home in (run.path, run.source) if home and problem.path.is_relative_to(home)]
+                inner = problem.path.relative_to(homes[0]) if homes else Path()
+                name = problem.path.name if inner == Path() else inner.as_posix()
+                st.markdown(plain(f"{name}: {problem.reason}"))
 
 
 def age(seconds: float) -> str:

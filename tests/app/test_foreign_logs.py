@@ -59,3 +59,21 @@ def test_a_broken_log_is_one_sentence_on_every_page(logs, open_app):
         app.switch_page(f"views/{page}.py").run()
         assert not app.exception
         assert "trainer_state.json is not valid JSON" in app.error[0].value.replace("\\", "")
+
+
+def test_what_of_a_log_could_not_be_read_is_on_its_page(logs, open_app):
+    (logs / "odd").mkdir()
+    (logs / "odd" / "metrics.csv").write_text("step,loss\n0,0.5\n1,oops\n2,0.25\n")
+    (logs / "odd" / "hparams.yaml").write_text("a: [")
+    (logs / "cut.csv").write_text("target,prediction\n" + "0,1\n1,\n" * 40)
+    app = open_app(logs, run="odd").switch_page("views/overview.py").run()
+    assert not app.exception
+    assert "Parts of 2 files could not be read" in app.expander[-1].label
+    said = " ".join(item.value for item in app.expander[-1].markdown).replace("\\", "")
+    assert "metrics.csv: column 'loss': 1 cell(s) are no numbers, first 'oops' in line 3" in said
+    assert "hparams.yaml: skipped, not readable as YAML" in said
+    app = open_app(logs, run="cut.csv").switch_page("views/bias.py").run()
+    assert not app.exception
+    assert "cut.csv: 40 row(s) without target or prediction were skipped" in " ".join(
+        item.value for item in app.markdown
+    ).replace("\\", "")
