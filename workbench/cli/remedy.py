@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from workbench.cli.long_work import progress, progress_file_option, stop_on_interrupt
+from workbench.cli.output import json_option, print_json
 from workbench.core import ConfigError, Run
 from workbench.demos import find_recipe
 from workbench.demos import train as train_recipe
@@ -22,7 +23,10 @@ from workbench.lenses.conflict.remedy import remedies
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads for torch.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that is already there.")
 @progress_file_option
-def command(run: Path, out: Path, rule: str, threads: int, overwrite: bool, progress_file: Path | None) -> None:
+@json_option
+def command(
+    run: Path, out: Path, rule: str, threads: int, overwrite: bool, progress_file: Path | None, as_json: bool
+) -> None:
     """Train the demo of RUN again with a remedy for its conflict, and show both side by side.
 
     \b
@@ -34,13 +38,18 @@ def command(run: Path, out: Path, rule: str, threads: int, overwrite: bool, prog
     if before.info.recipe is None or before.info.recipe != recipe_name or not variant:
         raise ConfigError(f"{run} is not a plain demo run: only those can be trained again from here.")
     proposed = remedies(look(before, "conflict").stats)
+    said = [{"rule": remedy.rule, "reason": remedy.reason} for remedy in proposed]
     if not rule and not proposed:
-        click.echo(
-            "The conflict lens calls no conflict in this run: there is nothing to mend. Choose a --rule to try one."
-        )
+        if as_json:
+            print_json({"proposed": said, "runs": []})
+        else:
+            click.echo(
+                "The conflict lens calls no conflict in this run: there is nothing to mend. Choose a --rule to try one."
+            )
         return
-    for remedy in proposed:
-        click.echo(f"{remedy.rule}: {remedy.reason}")
+    if not as_json:
+        for remedy in proposed:
+            click.echo(f"{remedy.rule}: {remedy.reason}")
     chosen = rule or proposed[0].rule
     import torch
 
@@ -59,4 +68,8 @@ def command(run: Path, out: Path, rule: str, threads: int, overwrite: bool, prog
         )
     if stopped or not paths:
         raise click.exceptions.Exit(130)
-    click.echo(metrics(before, Run(paths[0])).to_string(index=False))
+    compared = metrics(before, Run(paths[0]))
+    if as_json:
+        print_json({"proposed": said, "rule": chosen, "runs": paths, "metrics": compared})
+        return
+    click.echo(compared.to_string(index=False))
