@@ -18,7 +18,7 @@ RUNS = (
     "gsnr-dropout/fixed-without-uci",
 )
 #: What they may take on disk together, in bytes.
-MAX_BYTES = 750_000
+MAX_BYTES = 600_000
 
 
 @pytest.mark.parametrize("name", RUNS)
