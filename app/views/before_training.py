@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 import background
+import came_true
 import parts
 from choice import SAMPLES, TRAINED, UPLOADS, collection, current, trained, valid
 from widgets import one_of
@@ -203,5 +204,6 @@ else:
         "No forecast here yet. Write a problem file from a template, or choose your own, and press Diagnose.",
         icon=":material/inbox:",
     )
+came_true.section()
 with st.expander("How to read this", icon=":material/help:"):
     st.markdown(HELP)

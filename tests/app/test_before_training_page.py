@@ -114,3 +114,12 @@ def test_a_damaged_forecast_is_said(open_app: OpenApp, tmp_path: Path):
     array = next((folder / "arrays" / "forecast").glob("step-*.safetensors"))
     array.write_bytes(array.read_bytes()[:100])
     assert "damaged" in words(opened(open_app, tmp_path))
+
+
+def test_the_page_says_how_often_forecasts_came_true(open_app: OpenApp, tmp_path: Path) -> None:
+    app = opened(open_app, tmp_path, truth="against")
+    assert "the rank correlation of the forecast with the realised cost of sharing is" in words(app)
+    assert "What was forecast, and what sharing then cost" in titles(app)
+    for view, title in (("ranking", "Who orders the problems"), ("lengths", "How long does a probe")):
+        app = opened(open_app, tmp_path, truth=view)
+        assert any(title in text for text in titles(app))

@@ -15,7 +15,7 @@ from workbench.lenses.palette import UNKNOWN, colours, symbols
 #: Costs and forecasts span a factor of a hundred on both sides of 0: axes are linear up to about this and logarithmic
 #: beyond (inverse hyperbolic sine), in points and in %.
 LINEAR_COST, LINEAR_FORECAST = 2.0, 5.0
-COST_TICKS = (-10, -5, -2, 0, 2, 5, 10, 20, 50, 100, 200)
+COST_TICKS = (-50, -20, -10, -5, -2, 0, 2, 5, 10, 20, 50, 100, 200)
 FORECAST_TICKS = (-50, -20, -10, -5, 0, 5, 10, 20, 50, 100, 200)
 #: Misses that are named in the figure; the table names all.
 NAMED = 6

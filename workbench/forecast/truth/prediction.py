@@ -43,7 +43,8 @@ def predict(described: Any, steps: int = STEPS, seeds: int = SEEDS) -> dict[str,
     cost = replace(cost, plan=replace(cost.plan, paired=False))
     found = forecast(problem, budget=BUDGET, cost=cost, look_at_data=False)
     costs = estimator.together_cost(found.measured)  # [R, T]
-    tasks, whole = estimator.over_seeds(costs), estimator.over_seeds(costs.mean(axis=1))
+    mean = costs.mean(axis=1, keepdims=True)
+    tasks, whole = estimator.over_seeds(costs), estimator.over_seeds(mean)
     return {
         "problem": problem.name,
         "tasks": list(problem.tasks),
@@ -53,10 +54,10 @@ def predict(described: Any, steps: int = STEPS, seeds: int = SEEDS) -> dict[str,
         "task_cost": tasks.value.tolist(),
         "task_low": tasks.low.tolist(),
         "task_high": tasks.high.tolist(),
-        "cost": float(whole.value),
-        "low": float(whole.low),
-        "high": float(whole.high),
-        "call": estimator.calls(costs.mean(axis=1, keepdims=True))[0],
+        "cost": float(whole.value[0]),
+        "low": float(whole.low[0]),
+        "high": float(whole.high[0]),
+        "call": estimator.calls(mean)[0],
         "by_steps": by_steps(found.measured),
     }
 

@@ -33,7 +33,7 @@ def problems(truths: Sequence[Mapping[str, Any]], predictions: Sequence[Mapping[
     for truth, found in _matched(truths, predictions):
         cost = 100 * (np.array(truth["score_alone"]) - np.array(truth["score_together"]))  # [T, R]
         by_seed = cost.mean(axis=0)
-        mean = over_seeds(by_seed)
+        mean = over_seeds(by_seed[:, None])
         loss = [np.array(truth[key]).mean(axis=1) for key in ("loss_together", "loss_alone")]
         rows.append(
             {
@@ -41,9 +41,9 @@ def problems(truths: Sequence[Mapping[str, Any]], predictions: Sequence[Mapping[
                 "family": truth["family"],
                 "problem": truth["problem"],
                 "n_tasks": len(truth["tasks"]),
-                "cost": float(mean.value),
-                "cost_low": float(mean.low),
-                "cost_high": float(mean.high),
+                "cost": float(mean.value[0]),
+                "cost_low": float(mean.low[0]),
+                "cost_high": float(mean.high[0]),
                 "loss_cost": float(np.log(loss[0] / loss[1]).mean()),
                 "once": by_seed[0],
                 "others": by_seed[1:].mean(),

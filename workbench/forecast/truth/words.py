@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -35,17 +36,17 @@ def sentences(table: pd.DataFrame) -> list[str]:
 
 
 def _calls(table: pd.DataFrame) -> list[str]:
-    calls = statistics.calls(table).set_index("call")
+    calls = {str(row["call"]): row for row in statistics.calls(table).to_dict("records")}
     n = len(table)
     said = []
-    conflict = calls.loc["conflict"]
+    conflict = calls["conflict"]
     if conflict["n"]:
         said.append(
             f"Conflict was called for {int(conflict['n'])} of {n} problems; {int(conflict['lost'])} of these lost by "
             f"sharing ({_share(conflict)}), {int(conflict['surely_lost'])} of them surely, by {conflict['cost']:.1f} "
             "points on average."
         )
-    gain = calls.loc["help"]
+    gain = calls["help"]
     if gain["n"]:
         said.append(
             f"Help was called for {int(gain['n'])}; {int(gain['n'] - gain['lost'])} of these did not lose, "
@@ -63,7 +64,7 @@ def _calls(table: pd.DataFrame) -> list[str]:
     return said
 
 
-def _share(row: pd.Series) -> str:
+def _share(row: Mapping[Hashable, Any]) -> str:
     return f"{row['share']:.0%}, 95 % interval {row['low']:.0%} to {row['high']:.0%}"
 
 
