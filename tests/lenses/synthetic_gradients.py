@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import save_file
 
 from workbench.core import Run, RunWriter
 from workbench.core.gramian import Gramian
@@ -70,3 +71,12 @@ def conflict_run(
 def pair(cosine: float) -> Callable[[float], Matrix]:
     """Two tasks with a constant cosine."""
     return lambda progress: [[1.0, cosine], [cosine, 1.0]]
+
+
+def add_array(path: Path, name: str, step: int, **values: np.ndarray) -> None:
+    """Add an array to a run that is there."""
+    folder = path / "arrays" / name
+    folder.mkdir(parents=True)
+    save_file(
+        {key: np.ascontiguousarray(value) for key, value in values.items()}, folder / f"step-{step:08d}.safetensors"
+    )

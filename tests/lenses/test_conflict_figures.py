@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from synthetic_gradients import conflict_run
+from synthetic_gradients import add_array, conflict_run
 
 from workbench.core import ConfigError
 from workbench.lenses.base import read
@@ -27,6 +27,8 @@ def reading(tmp_path_factory):
         noise=1.0,
         scalars=lambda index: {"loss/a": 1.0 + index % 3, "loss/b": 1.0 + index % 2, "loss/c": 1.0},
     )
+    add_array(path, "influence", 0, z=np.random.default_rng(0).normal(size=(5, 3, 3)))
+    add_array(path, "group_use", 40, share=np.full((3, 3), 1 / 3))
     return read(run, LENS)
 
 
@@ -108,7 +110,7 @@ def test_tables_hold_every_pair_and_module(reading):
 
 def test_replay_board_has_a_row_per_aggregator_and_the_baseline_first(reading):
     figure = reading.figure("replay")
-    assert figure.data[0].z.shape == (10, 3)
+    assert figure.data[0].z.shape == (12, 3)
     assert figure.layout.yaxis.ticktext[0] == "plain sum"
 
 

@@ -7,8 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
-from synthetic_gradients import conflict_run
+from synthetic_gradients import add_array, conflict_run
 
 from workbench.core import Run
 from workbench.lenses import look
@@ -42,14 +41,6 @@ def with_relation(run, relation):
     described["config"]["relation"] = relation
     file.write_text(json.dumps(described))
     return Run(run.path)
-
-
-def add_array(path, name, step, **values):
-    folder = path / "arrays" / name
-    folder.mkdir(parents=True)
-    save_file(
-        {key: np.ascontiguousarray(value) for key, value in values.items()}, folder / f"step-{step:08d}.safetensors"
-    )
 
 
 def test_conflict_is_the_part_of_the_owners_gradient_that_others_cancel(tmp_path):
