@@ -91,6 +91,7 @@ LENS = Lens(
             detail_figures.measured,
             "The line is foretold from GSNR alone, the diamonds are true steps judged on other samples. Diamonds well "
             "below the line: the samples were memorised, or the step is too long for first order.",
+            applies=lambda stats: stats.detail.measured is not None,
         ),
         View(
             "filters",
@@ -98,6 +99,7 @@ LENS = Lens(
             detail_figures.filters,
             "Every filter of a layer over training, or against the size or the change of its weights: whether the "
             "filters that move are those with a signal.",
+            applies=lambda stats: len(stats.detail.filters) > 0,
         ),
         View(
             "signs",
@@ -105,6 +107,7 @@ LENS = Lens(
             detail_figures.signs,
             "The share of parameters whose mean gradients have opposite signs in two domains, both beyond noise: which "
             "domains and which modules a mask or a normalisation per domain would concern.",
+            applies=lambda stats: len(stats.detail.signs) > 0,
         ),
         View(
             "mask",
@@ -119,6 +122,7 @@ LENS = Lens(
             detail_figures.churn,
             "How much of the mask is that of the record before. Near the dotted line the mask is drawn by noise; near "
             "1 the same weights are kept out all the time.",
+            applies=lambda stats: len(stats.detail.masks) > 0,
         ),
         View(
             "micro",
@@ -126,6 +130,7 @@ LENS = Lens(
             detail_figures.micro,
             "What a training that cannot afford per-sample gradients would see: too large as it comes, right on "
             "average once the bias is taken off, and how far it still ranks the parameters.",
+            applies=lambda stats: len(stats.detail.micro) > 0,
         ),
         View(
             "timeline",
