@@ -236,8 +236,8 @@ def kept_share(
 def correction_share(n_batches: int) -> float:
     """0 at three mini-batches, rising to a half at six.
 
-    Taking off all of the estimated excess leaves intervals that cover 90 to 94 %, since a variance from few mini-batches
-    is itself uncertain; with this share, simulated intervals cover 93 to 97 %.
+    Taking off all of the estimated excess leaves intervals that cover 90 to 94 %, since a variance from few
+    mini-batches is itself uncertain; with this share, simulated intervals cover 93 to 97 %.
     """
     return min(0.5, (n_batches - 3) / 6)
 

@@ -18,9 +18,9 @@ comes as one entry an image, [B], whose mean is the loss above; an image with mo
 
 In plain words: Two teams drew outlines on street pictures, each with its own list of names. One calls a thing a rider
 that the other calls a motorcyclist, and what one list does not know ends up as background. A net trained on the union
-of both lists is told that each name is wrong wherever the other team worked. This method asks, label by label, yes or no,
-and stays silent about names that a picture's team never used. In a second stage it finds out which foreign names mean
-the same thing or a part of it, and trains them along.
+of both lists is told that each name is wrong wherever the other team worked. This method asks, label by label, yes or
+no, and stays silent about names that a picture's team never used. In a second stage it finds out which foreign names
+mean the same thing or a part of it, and trains them along.
 
 Look at: the labels lens. "Relations" shows which labels the method found to belong together beside those that were
 planted, and the gradients of single classifier rows show whether two datasets still pull a label apart.
