@@ -65,7 +65,8 @@ def _calls(table: pd.DataFrame) -> list[str]:
 
 
 def _share(row: Mapping[Hashable, Any]) -> str:
-    return f"{row['share']:.0%}, 95 % interval {row['low']:.0%} to {row['high']:.0%}"
+    share, low, high = (100 * row[name] for name in ("share", "low", "high"))
+    return f"{share:.0f} %, 95 % interval {low:.0f} to {high:.0f} %"
 
 
 def markdown(table: pd.DataFrame, lengths: pd.DataFrame) -> str:
