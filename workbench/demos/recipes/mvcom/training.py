@@ -28,7 +28,7 @@ TRAINING = Training(probes=(), lr=0.05)
 EARLY, EARLY_FACES, N_FACES = (0, 100, 250), (100,), 300
 #: No look-ahead in this share of the steps: large margins on random features lead nowhere.
 WARM_UP = 0.1
-#: The lowered offset of the reference; β of the variations' effective numbers, the best of 0.6, 0.9 and 0.99.
+#: The lowered offset of the reference; β of the variations' effective numbers, the better of 0.6 and 0.9.
 LOWERED, BETA = -0.5, 0.6
 #: One margin for all, the best of 0.1, 0.2 and 0.35 for it on the tuning seeds.
 PLAIN = Config(margin=0.35, cap=0.0)
