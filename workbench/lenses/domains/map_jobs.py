@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -28,7 +27,7 @@ import numpy as np
 from jaxtyping import Float
 
 from workbench.core import ConfigError, WorkbenchError
-from workbench.core.files import write_atomically
+from workbench.core.files import cache_folder, write_atomically
 from workbench.lenses.domains.maps import Layout, judged_layout
 from workbench.lenses.domains.points import Points
 
@@ -174,16 +173,6 @@ def finished_map(points: Points) -> Layout | None:
     """The UMAP map of one slice with the default options, if a job has finished it."""
     job = find_map(points)
     return judged_layout("umap", points, job.result()[0]) if job.state == "done" else None
-
-
-def cache_folder() -> Path:
-    """Where computed maps are kept: ``WORKBENCH_CACHE_DIR``, or the user's cache folder."""
-    given = os.environ.get("WORKBENCH_CACHE_DIR")
-    if given:
-        return Path(given)
-    from platformdirs import user_cache_path
-
-    return user_cache_path("urlearn-workbench")
 
 
 def _as_slices(slices: Points | Sequence[Points]) -> list[Points]:
