@@ -29,7 +29,7 @@ PROBES = (0, 20, 50, 100, 200, STEPS)
 #: The loss is a sum over the sources, so the learning rate is that of their mean over their number.
 TRAINING = Training(probes=PROBES, lr=0.05 / N_SOURCES, batch=15 * N_SOURCES)
 N_TEST, N_GSNR, N_ANSWERED = 120, 40, 40
-#: Chosen on the tuning seeds, each from three to five values, by the accuracy on the domain left out.
+#: Chosen on the tuning seeds, each from two to six settings, by the accuracy on the domain left out.
 OFF = Config(ratio=0.0)
 CONFIGS: Mapping[str, Config] = {
     "fixed": Config(ratio=0.05, until=STEPS // 4),
