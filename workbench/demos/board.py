@@ -69,7 +69,8 @@ class Row:
             return "not trained yet"
         interval = "" if math.isnan(self.low) else f" ({self.low:.3g} to {self.high:.3g})"
         floor = f", margin {self.margin:g}" if self.margin else ""
-        return f"{self.mean:+.3g}{interval} {self.unit}{floor}, {n} seed{'s' if n > 1 else ''}"
+        mean = round(self.mean, 9) + 0.0  # what differs from 0 by rounding alone is 0
+        return f"{mean:+.3g}{interval} {self.unit}{floor}, {n} seed{'s' if n > 1 else ''}"
 
 
 def rows_of(
