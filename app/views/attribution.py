@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+import influence
 import parts
 from choice import SAMPLES, chosen_run, collection, folders, look_at
 from frame import heading
@@ -22,6 +23,8 @@ METHODS = ("integrated gradients", "gradient × input", "occlusion", "grad-cam")
 POINTS, CHECK_POINTS = 256, 64
 #: Which samples are offered; within each, those with the largest loss come first.
 WORST, BY_CLASS, BY_ATTRIBUTE = "worst first", "by class", "by attribute"
+#: What is asked on this page.
+MAPS, TRAINING = "where it looks", "which training data hurts"
 UNITS = {
     "integrated gradients": "logits a pixel",
     "gradient × input": "logits a pixel",
@@ -86,7 +89,7 @@ def question(found: Any, task: str, method: str, samples: tuple[int, ...]) -> tu
     return images, {"method": method, "task": task, "target": target, "baseline": grounds(images)}
 
 
-def flat(maps: np.ndarray) -> np.ndarray:
+def flat(maps: np.ndarray, method: str) -> np.ndarray:
     """Maps [N, H, W]: the channels of a pixel add up, but occlusion covers them all at once."""
     if maps.ndim == 3:
         return maps
@@ -198,6 +201,43 @@ def agreement_line(tasks: list[str], shown: dict[str, np.ndarray]) -> str:
     return "**Alike?** " + parts.plain(" · ".join(said))
 
 
+def maps_view(run: Run, found: Any, frame: pd.DataFrame) -> None:
+    """Maps of some samples, what speaks against them, and whether the tasks look at the same places."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        tasks = some_of("Tasks", found.tasks, found.tasks[:2], "tasks") if len(found.tasks) > 1 else list(found.tasks)
+        n = one_of("Number", [6, 12], "number", hint="Samples shown.")
+        samples = chosen_samples(run, frame, tasks, n)
+        with st.container(width=220):
+            method = one_of("Method", METHODS, "method")
+    tasks = [task for task in found.tasks if task in tasks]
+    key = (method, tuple(samples), found)
+    with st.spinner("Asking the net…", show_time=True):
+        shown = {task: flat(maps_of(run.path, run.fingerprint(), task, *key), method) for task in tasks}
+    rows = np.searchsorted(found.samples, samples)
+    fig = attribution_figure(
+        found.inputs[rows].numpy(),
+        shown,
+        [f"sample {found.samples[row]}" for row in rows],
+        {task: answers(run, found, frame, task, rows) for task in tasks},
+        UNITS[method],
+    )
+    parts.chart(fig, "attribution", f"{len(rows)} samples with {method} maps of {', '.join(tasks)}")
+    with st.spinner("Checking the maps…", show_time=True):
+        lines = [checks_line(task, checks_of(run.path, run.fingerprint(), task, *key)) for task in tasks]
+    st.markdown("  \n".join(lines))
+    if len(tasks) > 1:
+        st.markdown(agreement_line(tasks, shown))
+    with st.container(horizontal=True, vertical_alignment="top", wrap=False):
+        st.caption(
+            f"Step {found.step}. Blue speaks for the class the task names, orange against it. Numbers are means over "
+            f"the {len(rows)} samples with their 95 % interval. The net is asked about recorded pictures, coarser than "
+            f"its inputs were; offered are the {int(found.faithful.sum()):,} of {len(found.samples):,} from which it "
+            "gives the recorded class with a confidence within 0.1.",
+            width="stretch",
+        )
+        parts.figure_download(fig, f"{run.name}-attribution")
+
+
 run = chosen_run()
 heading("Where does the net look?", run)
 reason = why_not(run)
@@ -211,39 +251,11 @@ with st.spinner("Rebuilding the net…", show_time=True):
 frame = recorded(run, found)
 if frame.empty:
     no_net("From none of the recorded pictures does the rebuilt net give the recorded answer.")
-with st.container(horizontal=True, vertical_alignment="bottom"):
-    tasks = some_of("Tasks", found.tasks, found.tasks[:2], "tasks") if len(found.tasks) > 1 else list(found.tasks)
-    n = one_of("Number", [6, 12], "number", hint="Samples shown.")
-    samples = chosen_samples(run, frame, tasks, n)
-    with st.container(width=220):
-        method = one_of("Method", METHODS, "method")
-tasks = [task for task in found.tasks if task in tasks]
-key = (method, tuple(samples), found)
-with st.spinner("Asking the net…", show_time=True):
-    shown = {task: flat(maps_of(run.path, run.fingerprint(), task, *key)) for task in tasks}
-rows = np.searchsorted(found.samples, samples)
-fig = attribution_figure(
-    found.inputs[rows].numpy(),
-    shown,
-    [f"sample {found.samples[row]}" for row in rows],
-    {task: answers(run, found, frame, task, rows) for task in tasks},
-    UNITS[method],
-)
-parts.chart(fig, "attribution", f"{len(rows)} samples with {method} maps of {', '.join(tasks)}")
-with st.spinner("Checking the maps…", show_time=True):
-    lines = [checks_line(task, checks_of(run.path, run.fingerprint(), task, *key)) for task in tasks]
-st.markdown("  \n".join(lines))
-if len(tasks) > 1:
-    st.markdown(agreement_line(tasks, shown))
-with st.container(horizontal=True, vertical_alignment="top", wrap=False):
-    st.caption(
-        f"Step {found.step}. Blue speaks for the class the task names, orange against it. Numbers are means over the "
-        f"{len(rows)} samples with their 95 % interval. The net is asked about recorded pictures, coarser than its "
-        f"inputs were; offered are the {int(found.faithful.sum()):,} of {len(found.samples):,} from which it gives "
-        "the recorded class with a confidence within 0.1.",
-        width="stretch",
-    )
-    parts.figure_download(fig, f"{run.name}-attribution")
+view = one_of("Ask", [MAPS, TRAINING], "ask")
+if view == MAPS:
+    maps_view(run, found, frame)
+else:
+    influence.section(run, found)
 with st.expander("How to read this", icon=":material/help:"):
-    st.markdown(HELP)
+    st.markdown(HELP if view == MAPS else influence.HELP)
 parts.problems(run)

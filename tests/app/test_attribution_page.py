@@ -96,3 +96,19 @@ def test_the_figure_shows_every_map_on_one_scale_around_zero():
 def test_maps_of_zeros_and_of_nothing_finite_are_drawn():
     fig = attribution_figure(np.zeros((1, 1, 4, 4)), {"a": np.full((1, 4, 4), np.nan)}, ["sample 0"], {"a": ["a"]})
     assert fig.layout.coloraxis.cmax == 1
+
+
+def test_the_planted_labels_are_named_as_what_hurts_the_group_they_were_planted_in(open_app: OpenApp):
+    app = opened(
+        open_app, SAMPLES, run="digit-biases/skewed", ask="which training data hurts", whose="rotation", group="tilted"
+    )
+    said = words(app)
+    assert "left out: tilted and blurred (-" in said
+    assert "TracIn: " in said
+    assert "8,000 training samples are not in the run" in said
+    assert len(app.get("plotly_chart")) == 1
+
+
+def test_a_run_whose_training_samples_are_not_known_says_so(open_app: OpenApp):
+    app = opened(open_app, SAMPLES, run="digit-pairs/joint", ask="which training data hurts")
+    assert "training samples of this run are not known" in words(app)

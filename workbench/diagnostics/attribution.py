@@ -239,7 +239,7 @@ class _Question:
         given = inputs.detach().to(device_of(model))
         ground = torch.as_tensor(baseline).detach().to(given).expand_as(given)
         with torch.no_grad():
-            logits = _logits(forward(model, given), task)
+            logits = task_logits(forward(model, given), task)
         if target is None:
             asked = logits.argmax(1)
         else:
@@ -252,7 +252,7 @@ class _Question:
         return _Question(**self.__dict__ | {"model": model.eval()})
 
     def logits(self, inputs: Tensor) -> Tensor:
-        return _logits(self.forward(self.model, inputs), self.task)
+        return task_logits(self.forward(self.model, inputs), self.task)
 
     def value(self, inputs: Tensor) -> Tensor:
         """The explained output, one number per sample."""
@@ -290,7 +290,12 @@ class _Question:
         return LayerAttribution.interpolate(coarse, tuple(leaf.shape[2:]), "bilinear")[:, 0]
 
 
-def _logits(output: Any, task: str | None) -> Tensor:
+def task_logits(output: Any, task: str | None) -> Float[Tensor, "N C"]:
+    """The logits of one task in what a model returns; one value per sample, [N], becomes [N, 1].
+
+    Raises:
+        ConfigError: the task is not in the output, or the output is not [N, C].
+    """
     if isinstance(output, Mapping):
         if task is None and len(output) == 1:
             task = next(iter(output))
