@@ -16,6 +16,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 import parts
+import selection
 from choice import SAMPLES, chosen_run, collection, current, folders, look_at, valid
 from readings import reading
 from workbench.core import MissingTable, Run, WorkbenchError
@@ -23,8 +24,11 @@ from workbench.core.tables import TABLES
 from workbench.lenses import Lens, Reading, View, lens
 from workbench.lenses.board import state
 from workbench.lenses.links import first_verdict, lacking
+from workbench.lenses.sample_sets import SampleSet
 
 Options = Mapping[str, Any]
+#: Lenses whose figures can show a selection of samples.
+SELECTING = ("bias", "domains")
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class LensPage:
     reading: Reading
     #: The row between the verdicts and the main figure.
     controls: DeltaGenerator
+    #: Samples chosen here or on another page; None where there are none, or the page cannot use them.
+    selected: SampleSet | None = None
 
     @property
     def run(self) -> Run:
@@ -107,7 +113,7 @@ def lens_page(slug: str, choose: Callable[[Any], Options] | None = None) -> Lens
             statistics are to be computed with; what it draws in the page's body lands in ``controls``.
     """
     run, asked = chosen_run(), lens(slug)
-    heading(asked.title, run)
+    selected = heading(asked.title, run, selects=slug in SELECTING)
     said, controls = st.container(), st.container(horizontal=True, vertical_alignment="bottom")
     found = _read(asked, run, {})
     options: Options = {}
@@ -118,7 +124,7 @@ def lens_page(slug: str, choose: Callable[[Any], Options] | None = None) -> Lens
     with said:
         parts.verdict_lines(found.verdicts)
         _other_run(slug, options)
-    return LensPage(found, controls)
+    return LensPage(found, controls, selected)
 
 
 def changed(stats: Any, options: Options) -> Options:
@@ -139,12 +145,17 @@ def _read(asked: Lens, run: Run, options: Options) -> Reading:
         st.stop()
 
 
-def heading(title: str, run: Run) -> None:
-    """The title of a page, with the run it is about beside it."""
+def heading(title: str, run: Run, selects: bool = False) -> SampleSet | None:
+    """The title of a page, with the run it is about beside it.
+
+    Args:
+        selects: Whether the page shows the selection, which then stands there too and is returned.
+    """
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.title(parts.plain(title), anchor=False, width="stretch")
         about = "" if title == run.name else parts.plain(run.name)
         st.markdown(f"{about} {parts.STATUS_BADGES[state(run)]}", width="content")
+        return selection.chip(run) if selects else None
 
 
 def _other_run(slug: str, options: Options) -> None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
+import parts
+import selection
 from frame import Options, lens_page
 from widgets import one_of, some_of, step
 from workbench.lenses.bias.depth_figures import MEASURES, METRICS
+from workbench.lenses.bias.members import chosen_group, chosen_words, group_members, pocket_members
 from workbench.lenses.bias.statistics import Bias
 
 #: Leaves the choice of a factor to the figure.
 HARMED = "most harmed"
+#: Groups offered to be selected, the most harmed first.
+OFFERED = 200
 ORDERS = {1: "one factor", 2: "two factors", 3: "three factors"}
 
 
@@ -64,10 +72,37 @@ def threshold() -> float | None:
     return float(st.slider("Threshold", low, high, first, 0.01, key="threshold", bind="query-params"))
 
 
+def groups(order: int) -> dict[str, Callable[[], list[int]]]:
+    """Groups of so many factors and pockets of the embedding, with what finds their samples."""
+    rows = stats.groups.loc[stats.groups["order"] == order, "group"].head(OFFERED)
+    found: dict[str, Callable[[], list[int]]] = {
+        str(group): partial(group_members, page.run, stats, str(group)) for group in rows
+    }
+    if stats.pockets is not None:
+        for number, typical in zip(stats.pockets.found["pocket"], stats.pockets.found["typical"], strict=True):
+            about = f", mostly {typical}" if typical else ""
+            found[f"pocket {number} of {stats.pockets.layer}{about}"] = partial(pocket_members, stats, int(number))
+    return found
+
+
+def row_of_selection() -> pd.DataFrame:
+    if page.selected is None:
+        return pd.DataFrame()
+    return chosen_group(page.run, stats, page.selected.samples, "Selection")
+
+
 orders = [order for order in ORDERS if (stats.groups["order"] == order).any()] or [1]
 with page.controls:
     order = one_of("Groups of", orders, "order", name=lambda order: ORDERS[order])
-page.main(order=order, limit=12)
+    selection.offer("Select", groups(order), page.run, f"bias, {stats.task}, step {stats.step}")
+selected = row_of_selection()
+page.main(order=order, limit=12, selected=selected)
+if page.selected is not None:
+    if len(selected):
+        st.markdown(parts.plain(chosen_words(stats, selected.iloc[0].to_dict())))
+    else:
+        st.caption("None of the selected samples has an answer here.")
+    selection.pictures(page.run, page.selected, names)
 page.further(
     row=row,
     column=column,

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import streamlit as st
 
 import parts
+import selection
 from frame import lens_page
 from widgets import one_of, step
 from workbench.lenses.domains import MEASURES, DomainShift, Stream, colour_options
 from workbench.lenses.domains.map_jobs import MapJob, start_map
 from workbench.lenses.domains.stream_figures import stream_in
-from workbench.lenses.gallery import thumbnails
 
+#: Columns of more levels than this are not offered level by level.
+MOST_LEVELS = 30
 page = lens_page("domains")
 stream: Stream | None = stream_in(page.stats)
 
@@ -69,11 +75,36 @@ if method == "umap" and (layer, at) in stats.points:
     elif job.state == "failed":
         st.warning(parts.plain(job.error), icon=":material/warning:")
 
-event = page.main({"on_select": "rerun"}, layer=layer, step=at, colour=colour, method=method)
-points = event["selection"]["points"] if event is not None else []
-if points:
-    chosen = [int(point["customdata"]) for point in points if point.get("customdata") is not None]
-    parts.gallery(thumbnails(page.run, chosen, ("domain", colour)), len(chosen))
+
+def lassoed() -> None:
+    """Make the points that were just marked on the map the selection; marking none changes nothing."""
+    points = st.session_state["domains map"]["selection"]["points"]
+    ids = [int(point["customdata"]) for point in points if point.get("customdata") is not None]
+    if ids:
+        selection.select(page.run, ids, f"marked on the map (domains, {layer}, step {at}, {method.upper()})")
+
+
+def levels() -> dict[str, Callable[[], list[int]]]:
+    """Domains, classes and attributes of few levels, with what finds their samples."""
+    found: dict[str, Callable[[], list[int]]] = {}
+    for name in dict.fromkeys([colour, *colour_options(stats)]):
+        known = stats.samples[name].dropna()
+        if known.nunique() <= MOST_LEVELS:
+            for level in sorted(known.unique(), key=str):
+                found[f"{name}: {level}"] = partial(samples_of, name, level)
+    return found
+
+
+def samples_of(name: str, level: Any) -> list[int]:
+    return [int(sample) for sample in stats.samples.index[stats.samples[name] == level]]
+
+
+with page.controls:
+    selection.offer("Select", levels(), page.run, "domains")
+chosen = page.selected.samples if page.selected is not None else ()
+page.main({"on_select": lassoed}, layer=layer, step=at, colour=colour, method=method, selected=chosen)
+if page.selected is not None:
+    selection.pictures(page.run, page.selected, ("domain", colour))
 
 
 FURTHEST = "the furthest"

@@ -42,6 +42,20 @@ def test_points_carry_their_sample_ids(stats):
     assert fig.data[0].type == "scatter"  # 360 points need no WebGL
 
 
+def test_a_selection_gets_rings_where_its_points_lie(stats):
+    ids = next(iter(stats.points.values())).sample[::7]
+    figure = map_figure(stats, selected=[*ids.tolist(), 10**9])
+    rings = figure.data[-1]
+    assert rings.name == f"selection ({len(ids)})"
+    where = {
+        int(sample): (x, y)
+        for trace in figure.data[:-1]
+        for sample, x, y in zip(trace.customdata, trace.x, trace.y, strict=True)
+    }
+    assert set(zip(rings.x, rings.y, strict=True)) == {where[int(sample)] for sample in ids}
+    assert len(map_figure(stats, selected=[10**9]).data) == len(figure.data) - 1
+
+
 def test_trust_is_printed_on_the_map_and_bad_points_are_faint(stats):
     fig = map_figure(stats)
     assert "Trustworthiness" in fig.layout.title.subtitle.text

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from workbench.core import ConfigError
+from workbench.core.files import cache_folder
 from workbench.lenses.domains import maps
-from workbench.lenses.domains.map_jobs import MapFailed, MapJob, _prune, cache_folder, find_map, finished_map, start_map
+from workbench.lenses.domains.map_jobs import MapFailed, MapJob, _prune, find_map, finished_map, start_map
 from workbench.lenses.domains.points import Points
 from workbench.lenses.domains.umap_worker import relations
 

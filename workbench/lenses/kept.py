@@ -51,6 +51,10 @@ def forget(run: Run, kind: str, name: str) -> None:
     (_folder(run, kind) / f"{folder_name(name)}.json").unlink(missing_ok=True)
 
 
+def run_key(run: Run) -> str:
+    """A file-system name that stands for the place of a run."""
+    return hashlib.sha256(str(run.identity).encode()).hexdigest()[:20]
+
+
 def _folder(run: Run, kind: str) -> Path:
-    digest = hashlib.sha256(str(run.identity).encode()).hexdigest()[:20]
-    return data_folder() / "analysis" / digest / kind
+    return data_folder() / "analysis" / run_key(run) / kind

@@ -18,17 +18,20 @@ from workbench.lenses.bias.drawing import (
 )
 from workbench.lenses.bias.statistics import Bias
 from workbench.lenses.bias.words import difference_text
-from workbench.lenses.palette import UNKNOWN, colours, faded, symbols
+from workbench.lenses.palette import CATEGORICAL, UNKNOWN, colours, faded, symbols
 from workbench.lenses.words import count
 
 
-def groups(stats: Bias, order: int = 1, factor: str | None = None, limit: int = 30) -> go.Figure:
+def groups(
+    stats: Bias, order: int = 1, factor: str | None = None, limit: int = 30, selected: pd.DataFrame | None = None
+) -> go.Figure:
     """Value and 95 % interval of each group of ``order`` factors, the most harmed first.
 
     Args:
         order: 1 for single factors, 2 for pairs, 3 for triples.
         factor: Only groups that involve this factor.
         limit: Show at most so many groups.
+        selected: A row of chosen samples (:func:`workbench.lenses.bias.members.chosen_group`), shown at the top.
     """
     rows = stats.groups[stats.groups["order"] == order]
     if factor is not None:
@@ -44,6 +47,10 @@ def groups(stats: Bias, order: int = 1, factor: str | None = None, limit: int = 
         chosen = np.flatnonzero(states == state)
         if len(chosen):
             figure.add_trace(dots(stats, rows.iloc[chosen], [labels[i] for i in chosen], state, colour, symbol))
+    if selected is not None and len(selected):
+        top = [f"{selected.iloc[0]['group']}  (n = {count(selected.iloc[0]['n'])})"]
+        figure.add_trace(dots(stats, selected, top, "selection (not tested)", CATEGORICAL[3], "star"))
+        labels = top + labels
     overall_line(figure, stats)
     more = f" · {hidden} more in the table" if hidden else ""
     kinds = {1: "one factor", 2: "two factors", 3: "three factors"}[order]

@@ -59,19 +59,36 @@ def group_table(cube: Cube, proportion: bool, min_support: int) -> pd.DataFrame:
 
 def _groups_of(cube: Cube, axes: Sequence[int], proportion: bool, min_support: int) -> pd.DataFrame:
     margin, whole = cube.margin(axes), cube.margin(())
-    value, low, high = mean_interval(margin.n, margin.total, margin.squares, proportion)
+    compared = against_rest(margin.n, margin.total, margin.squares, whole, proportion)
     n_rest, total_rest, squares_rest = whole.n - margin.n, whole.total - margin.total, whole.squares - margin.squares
-    rest, rest_low, rest_high = mean_interval(n_rest, total_rest, squares_rest, proportion)
-    gap_low, gap_high = difference_interval(value, (low, high), rest, (rest_low, rest_high))
     tested = (margin.n >= min_support) & (n_rest >= min_support)
-    p = np.full(len(value), np.nan)
+    p = np.full(len(margin.n), np.nan)
     if proportion:
         p[tested] = fisher_exact(margin.total[tested], margin.n[tested], float(whole.total[0]), float(whole.n[0]))
     else:
         inside, outside = variance(margin.n, margin.total, margin.squares), variance(n_rest, total_rest, squares_rest)
-        p[tested] = welch_p(margin.n, value, inside, n_rest, rest, outside)[tested]
-    columns = _names(cube.factors, axes, margin.codes) | {
-        "n": margin.n.astype(np.int64),
+        p[tested] = welch_p(margin.n, compared["value"], inside, n_rest, compared["rest"], outside)[tested]
+    named = _names(cube.factors, axes, margin.codes)
+    return pd.DataFrame(named | {"n": margin.n.astype(np.int64)} | compared | {"p": p, "tested": tested})
+
+
+def against_rest(
+    n: Float[np.ndarray, " G"],
+    total: Float[np.ndarray, " G"],
+    squares: Float[np.ndarray, " G"],
+    whole: Margin,
+    proportion: bool,
+) -> dict[str, Float[np.ndarray, " G"]]:
+    """value, low, high of groups; rest, the value of all other samples; gap = value - rest with gap_low, gap_high.
+
+    Args:
+        n, total, squares: Sums of each group. whole: Those of all samples, the groups' among them.
+    """
+    value, low, high = mean_interval(n, total, squares, proportion)
+    others = whole.n - n, whole.total - total, whole.squares - squares
+    rest, rest_low, rest_high = mean_interval(*others, proportion)
+    gap_low, gap_high = difference_interval(value, (low, high), rest, (rest_low, rest_high))
+    return {
         "value": value,
         "low": low,
         "high": high,
@@ -79,10 +96,7 @@ def _groups_of(cube: Cube, axes: Sequence[int], proportion: bool, min_support: i
         "gap": value - rest,
         "gap_low": gap_low,
         "gap_high": gap_high,
-        "p": p,
-        "tested": tested,
     }
-    return pd.DataFrame(columns)
 
 
 def _names(factors: Sequence[Factor], axes: Sequence[int], codes: Int[np.ndarray, "G K"]) -> dict[str, Any]:

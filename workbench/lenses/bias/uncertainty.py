@@ -28,8 +28,8 @@ def mean_interval(
 
 
 def variance(
-    n: Float[np.ndarray, " G"], total: Float[np.ndarray, " G"], squares: Float[np.ndarray, " G"]
-) -> Float[np.ndarray, " G"]:
+    n: Float[np.ndarray, "*G"], total: Float[np.ndarray, "*G"], squares: Float[np.ndarray, "*G"]
+) -> Float[np.ndarray, "*G"]:
     """Unbiased variance from sums; NaN where n < 2."""
     safe = np.where(n > 1, n, np.nan)
     return np.maximum(squares - total**2 / safe, 0) / (safe - 1)

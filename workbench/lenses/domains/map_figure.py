@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,11 +31,13 @@ def map_figure(
     colour: str = "domain",
     method: str = "pca",
     layout: Layout | None = None,
+    selected: Collection[int] = (),
 ) -> go.Figure:
     """The samples as points: colour by domain, class or an attribute; shape by domain; faint where the map misleads.
 
     ``customdata`` holds the sample ids. ``layout`` may be given when it was computed elsewhere; otherwise PCA is done
-    on the spot, and for UMAP a finished job is looked up, with PCA shown until there is one.
+    on the spot, and for UMAP a finished job is looked up, with PCA shown until there is one. Those of
+    ``selected`` get a ring.
     """
     import plotly.graph_objects as go
 
@@ -60,6 +63,9 @@ def map_figure(
                 marker={"size": size, "opacity": np.where(faint[rows], 0.2, 0.85), **style},
             )
         )  # fmt: skip
+    ringed = np.flatnonzero(np.isin(points.sample, np.fromiter(selected, dtype=np.int64)))
+    if len(ringed):
+        fig.add_trace(_rings(scatter, layout, ringed, size))
     fig.update_layout(
         title={
             "text": f"{points.layer}, step {points.step}: {_method_name(layout)}",
@@ -149,6 +155,14 @@ def _player(names: list[str]) -> dict[str, Any]:
              "currentvalue": {"prefix": "step "}, "bordercolor": palette.UNKNOWN}
         ],
     }  # fmt: skip
+
+
+def _rings(kind: type[go.Scatter] | type[go.Scattergl], layout: Layout, rows: np.ndarray, size: float) -> Any:
+    """Rings around the points of the selection; hovering still tells of the points."""
+    return kind(
+        x=layout.xy[rows, 0], y=layout.xy[rows, 1], mode="markers", name=f"selection ({len(rows):,})", hoverinfo="skip",
+        marker={"symbol": "circle-open", "size": size + 5, "color": palette.CATEGORICAL[3], "line": {"width": 1.5}},
+    )  # fmt: skip
 
 
 def _marker_size(n: int) -> float:
