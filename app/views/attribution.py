@@ -11,6 +11,7 @@ import streamlit as st
 
 import influence
 import parts
+import selection
 from choice import SAMPLES, chosen_run, collection, folders, look_at
 from frame import heading
 from widgets import one_of, some_of
@@ -22,7 +23,7 @@ METHODS = ("integrated gradients", "gradient × input", "occlusion", "grad-cam")
 #: Points of integrated gradients in the maps, and in the repeated maps behind two of the checks.
 POINTS, CHECK_POINTS = 256, 64
 #: Which samples are offered; within each, those with the largest loss come first.
-WORST, BY_CLASS, BY_ATTRIBUTE = "worst first", "by class", "by attribute"
+WORST, BY_CLASS, BY_ATTRIBUTE, CHOSEN = "worst first", "by class", "by attribute", "the selection"
 #: What is asked on this page.
 MAPS, TRAINING = "where it looks", "which training data hurts"
 UNITS = {
@@ -135,9 +136,15 @@ def chosen_samples(run: Run, frame: pd.DataFrame, tasks: list[str], n: int) -> l
     attributes = [a.name for a in run.info.attributes if a.name in frame and 1 < frame[a.name].nunique() <= 20]
     attributes += [name for name in ("domain", "dataset") if name in frame and 1 < frame[name].nunique() <= 20]
     target = f"target_{tasks[0]}"
-    orders = [WORST, *[BY_CLASS] * (target in frame), *[BY_ATTRIBUTE] * bool(attributes)]
+    chosen = selection.current(run)
+    held = frame.index.intersection(list(chosen.samples) if chosen else [])
+    orders = [*[CHOSEN] * bool(len(held)), WORST, *[BY_CLASS] * (target in frame), *[BY_ATTRIBUTE] * bool(attributes)]
     order = one_of("Samples", orders, "samples", hint="Within a class or a level, too, the largest loss comes first.")
-    if order == BY_CLASS:
+    if chosen is not None:
+        st.caption(f"{len(held):,} of the {len(chosen.samples):,} selected samples can be asked about.")
+    if order == CHOSEN:
+        frame = frame.loc[held]
+    elif order == BY_CLASS:
         classes = sorted(frame[target].dropna().astype(int).unique())
         of_class = one_of(f"Class of {tasks[0]}", [int(c) for c in classes], "class", name=lambda c: named(names, c))
         frame = frame[frame[target] == of_class]
@@ -239,7 +246,7 @@ def maps_view(run: Run, found: Any, frame: pd.DataFrame) -> None:
 
 
 run = chosen_run()
-heading("Where does the net look?", run)
+heading("Where does the net look?", run, selects=True)
 reason = why_not(run)
 if reason is not None:
     no_net(reason)

@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from workbench.core import Run
 from workbench.lenses.sample_sets import named, remember, sample_set
+from workbench.runs import sample_runs
 
 OpenApp = Callable[..., AppTest]
 
@@ -112,3 +113,19 @@ def test_an_address_that_leads_nowhere_opens_the_page_without_a_selection(
 ):
     app = open_app(folder, run="whole", selection=address).switch_page(f"views/{page}.py").run()
     assert "The selection" not in words(app)
+
+
+def test_attribution_looks_at_the_selected_samples(open_app: OpenApp, monkeypatch, tmp_path: Path):
+    samples = sample_runs() / "digit-pairs"
+    run = Run(samples / "joint")
+    monkeypatch.setenv("WORKBENCH_CACHE_DIR", str(tmp_path / "cache"))
+    ids = [int(s) for s in run.query("SELECT sample FROM samples ORDER BY sample LIMIT 60")["sample"]]
+    address = remember(run, sample_set(ids, "the first sixty"))
+    app = open_app(samples, run="joint", selection=address).switch_page("views/attribution.py")
+    app.query_params["selection"] = address
+    app.run()
+    assert "of the 60 selected samples can be asked about" in words(app)
+    shown = json.loads(app.get("plotly_chart")[0].proto.spec)["layout"]["annotations"]
+    numbers = [int(item["text"].split()[1]) for item in shown if item["text"].startswith("sample ")]
+    assert numbers
+    assert set(numbers) <= set(ids)
