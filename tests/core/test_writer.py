@@ -116,7 +116,7 @@ def test_nothing_is_on_disk_before_the_flush_interval(tmp_path):
 def test_a_full_disk_warns_once_and_the_training_goes_on(tmp_path, monkeypatch):
     rec = RunWriter(tmp_path / "run", flush_seconds=0)
     monkeypatch.setattr(
-        "workbench.core.writer.pq.write_table",
+        "workbench.core.writer.pq.ParquetWriter",
         lambda *args, **more: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")),
     )
     with pytest.warns(RuntimeWarning, match="No space left on device.*Training goes on") as caught:

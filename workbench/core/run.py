@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from workbench.core import gradients
 from workbench.core.errors import MissingTable, RunFormatError
 from workbench.core.files import folder_name, unfolder_name
 from workbench.core.gramian import Gramian
@@ -55,6 +56,7 @@ class Run:
         self._lock = threading.RLock()
         self._problems: dict[Path, Problem] = {}
         self._checked: dict[Path, tuple[tuple[int, int], bool]] = {}
+        self._indexes: dict[tuple[Path, tuple[int, int]], gradients.PartIndex] = {}
         self._info = self._read_info()
 
     def _read_info(self) -> RunInfo:
@@ -281,19 +283,17 @@ class Run:
 
     def gramian_steps(self) -> list[int]:
         """The steps at which task gradients were recorded, in order."""
-        self.require("task_gradients")
-        return self.query("SELECT DISTINCT step FROM task_gradients ORDER BY step")["step"].tolist()
+        return list(self._gradient_index()[0].steps)
 
     def gramian_axes(self) -> tuple[tuple[str, ...], tuple[str, ...], int]:
         """Modules, tasks and the number of mini-batches of the recorded task gradients, over all steps."""
-        self.require("task_gradients")
-        frame = self.query(
-            "SELECT module, task_a, task_b, max(greatest(batch_a, batch_b)) AS k FROM task_gradients "
-            "GROUP BY ALL ORDER BY min(step)"
-        )
-        modules = _order(list(frame["module"].unique()), [module.name for module in self.info.modules])
-        tasks = _order(list(pd.concat([frame["task_a"], frame["task_b"]]).unique()), self.task_names)
-        return tuple(modules), tuple(tasks), int(frame["k"].max()) + 1
+        index, _ = self._gradient_index()
+        modules = _order(index.modules, [module.name for module in self.info.modules])
+        return tuple(modules), tuple(_order(index.tasks, self.task_names)), index.n_batches
+
+    def nonfinite_gradients(self) -> dict[str, int]:
+        """Task -> number of recorded steps at which some squared norm of its gradient is NaN or infinite."""
+        return {task: len(steps) for task, steps in (self._gradient_index()[0].nonfinite or {}).items()}
 
     def gramians(
         self,
@@ -305,30 +305,32 @@ class Run:
         Entries that were not recorded are NaN. ``steps`` limits what is read (by default every recorded step), so that
         a large record can be read piece by piece; ``axes`` from :meth:`gramian_axes` then saves looking again.
         """
-        modules, tasks, n_batches = axes or self.gramian_axes()
-        frame = self.query(
-            """
-            SELECT step, list_position($modules, module) - 1 AS module, batch_a, batch_b, dot, samples,
-                   list_position($tasks, task_a) - 1 AS task_a, list_position($tasks, task_b) - 1 AS task_b
-            FROM task_gradients
-            WHERE step BETWEEN $first AND $last AND ($steps IS NULL OR list_contains($steps, step))
-            """,
-            # The limits let parts without these steps be passed over unread.
-            {
-                "modules": list(modules), "tasks": list(tasks), "steps": None if steps is None else list(steps),
-                "first": min(steps, default=0) if steps is not None else -(2**62),
-                "last": max(steps, default=0) if steps is not None else 2**62,
-            },
-        )  # fmt: skip
-        code = {name: frame[name].to_numpy() for name in ("module", "task_a", "task_b", "batch_a", "batch_b")}
-        found, step = np.unique(frame["step"].to_numpy(), return_inverse=True)
-        dot = np.full((len(found), len(modules), len(tasks), n_batches, len(tasks), n_batches), np.nan)
-        values = frame["dot"].to_numpy()
-        dot[step, code["module"], code["task_b"], code["batch_b"], code["task_a"], code["batch_a"]] = values
-        dot[step, code["module"], code["task_a"], code["batch_a"], code["task_b"], code["batch_b"]] = values
-        samples = np.zeros((len(found), len(tasks), n_batches), dtype=np.int64)
-        samples[step, code["task_a"], code["batch_a"]] = frame["samples"].to_numpy()
-        return {int(step): Gramian(modules, tasks, dot[i], samples[i]) for i, step in enumerate(found)}
+        _, parts = self._gradient_index()
+        try:
+            return gradients.read(parts, steps, axes or self.gramian_axes())
+        except (pa.ArrowException, OSError) as error:
+            return self._again(error, lambda: self.gramians(steps, axes))
+
+    def _gradient_index(self) -> tuple[gradients.PartIndex, dict[Path, gradients.PartIndex]]:
+        """What the recorded task gradients hold, all together and by part."""
+        self.require(gradients.TABLE)
+        parts = self.parts(gradients.TABLE)
+        try:
+            with self._lock:
+                known, self._indexes = self._indexes, {}
+                for part in parts:
+                    key = (part, self._checked[part][0])
+                    self._indexes[key] = known.get(key) or gradients.index_of(part)
+                by_part = {part: index for (part, _), index in self._indexes.items()}
+        except (pa.ArrowException, OSError) as error:
+            return self._again(error, self._gradient_index)
+        return gradients.joined(by_part.values()), by_part
+
+    def _again(self, error: Exception, read: Callable[[], Any]) -> Any:
+        """Read once more without the damaged parts; nothing damaged to be found: say what went wrong."""
+        if self.drop_damaged_parts():
+            return read()
+        raise RunFormatError(f"{self.path}: the tables cannot be read: {error}") from None
 
     # -- arrays -----------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
+from workbench.core import gradients
 from workbench.core.errors import ConfigError
 from workbench.core.files import folder_name, write_atomically, write_content_atomically
 from workbench.core.gramian import Gramian
@@ -40,6 +41,9 @@ from workbench.core.schema import (
 from workbench.core.tables import TABLES, Table
 
 logger = logging.getLogger(__name__)
+
+#: Rows of a part that are compressed together: few enough that single steps of a large record are read cheaply.
+ROW_GROUP = 2**17
 
 _ARROW = {
     "int": pa.int64(),
@@ -302,13 +306,20 @@ class RunWriter:
         number = 1 + max((int(part.stem.split("-")[1]) for part in folder.glob("part-[0-9]*.parquet")), default=0)
         write_atomically(
             folder / f"part-{number:06d}.parquet",
-            lambda path: pq.write_table(rows, path, compression="zstd", compression_level=9),
+            lambda path: _write_parquet(path, rows, gradients.note(rows) if table == gradients.TABLE else {}),
         )
 
     def _save(self, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         contiguous = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
         write_atomically(path, lambda temporary: save_file(contiguous, temporary))
+
+
+def _write_parquet(path: Path, rows: pa.Table, note: Mapping[bytes, bytes]) -> None:
+    with pq.ParquetWriter(path, rows.schema, compression="zstd", compression_level=9) as writer:
+        writer.write_table(rows, row_group_size=ROW_GROUP)
+        if note:
+            writer.add_key_value_metadata(note)
 
 
 def _now() -> str:

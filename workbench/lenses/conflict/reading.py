@@ -19,6 +19,8 @@ from workbench.lenses.conflict.replay import Halves, halves
 
 #: Gramian entries read in all, and at a time. Beyond the first, steps are taken evenly spaced.
 MAX_ENTRIES, CHUNK_ENTRIES = 8_000_000, 3_000_000
+#: Steps that are read and drawn, at most and, however many entries each has, at least.
+MAX_STEPS, MIN_STEPS = 1000, 4
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,14 @@ class Record:
 
 
 def read_record(run: Run, max_entries: int, chunk_entries: int) -> Record:
-    """Read evenly spaced steps, as many as ``max_entries`` numbers allow, holding ``chunk_entries`` at a time."""
+    """Read evenly spaced steps, as many as ``max_entries`` numbers allow, holding ``chunk_entries`` at a time.
+
+    The last step is always among them.
+    """
     recorded, tasks, n_batches = axes = run.gramian_axes()
     all_steps = run.gramian_steps()
     per_step = len(recorded) * (len(tasks) * n_batches) ** 2
-    n_read = max(1, min(len(all_steps), max_entries // per_step))
-    steps = [all_steps[i] for i in np.unique(np.linspace(0, len(all_steps) - 1, n_read).round().astype(int))]
+    steps = evenly_spaced(all_steps, min(MAX_STEPS, max(MIN_STEPS, max_entries // per_step)))
     pairs, layout = task_pairs(len(tasks)), Layout.of(recorded)
     chunk = max(1, chunk_entries // per_step)
     pieces: list[Steps] = []
@@ -88,8 +92,16 @@ def read_record(run: Run, max_entries: int, chunk_entries: int) -> Record:
         dot = np.where(np.isfinite(dot), dot, np.nan)
         pieces.extend(_read_piece(dot, layout, pairs, np.array(list(grams))))
     names = layout.modules if len(layout.modules) == 1 else (*layout.modules, ALL_MODULES)
-    head = Head(tasks, names, pairs, np.asarray(steps), len(all_steps), n_batches, _nonfinite(run, tasks))
+    broken = run.nonfinite_gradients()
+    nonfinite = np.array([broken.get(task, 0) for task in tasks])
+    head = Head(tasks, names, pairs, np.asarray(steps), len(all_steps), n_batches, nonfinite)
     return Record(head, layout, joined(pieces))
+
+
+def evenly_spaced(steps: list[int], most: int) -> list[int]:
+    """At most so many steps, from the first to the last; the last alone where one is all."""
+    places = np.linspace(len(steps) - 1, 0, min(len(steps), most)).round().astype(int)
+    return [steps[place] for place in np.unique(places)]
 
 
 def _with_total(dot: Float[np.ndarray, "S M T K T K"], modules: tuple[str, ...]) -> np.ndarray:
@@ -138,16 +150,6 @@ def _numbers(
     return Steps(
         cosine, moments, naive, norm, below & ~np.isnan(square), unbiased(total), halves(total), shuffled, groups
     )  # fmt: skip
-
-
-def _nonfinite(run: Run, tasks: tuple[str, ...]) -> Int[np.ndarray, " T"]:
-    """At how many recorded steps some squared norm of a task's gradient is NaN or infinite."""
-    frame = run.query(
-        "SELECT task_a AS task, count(DISTINCT step) AS n FROM task_gradients "
-        "WHERE task_a = task_b AND (dot IS NULL OR NOT isfinite(dot)) GROUP BY task_a"
-    )
-    counts = dict(zip(frame["task"], frame["n"], strict=True))
-    return np.array([int(counts.get(task, 0)) for task in tasks])
 
 
 Table = TypeVar("Table")

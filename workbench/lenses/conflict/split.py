@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from workbench.core import Run
 from workbench.core.gramian import unbiased
@@ -58,8 +58,8 @@ class Split:
     use: Float[np.ndarray, "T T"] | None
 
 
-def read_split(run: Run, layout: Layout, routing: Routing | None) -> Split | None:
-    """None where no layer was recorded in as many groups as there are tasks, by at least two mini-batches a step."""
+def read_split(run: Run, layout: Layout, routing: Routing | None, steps: Int[np.ndarray, " S"]) -> Split | None:
+    """Over the steps given. None where no layer has as many groups as there are tasks, or K is below 2."""
     if routing is None:
         return None
     _, tasks, n_batches = axes = run.gramian_axes()
@@ -67,9 +67,8 @@ def read_split(run: Run, layout: Layout, routing: Routing | None) -> Split | Non
         return None
     n_tasks = len(tasks)
     places = [place for at in layout.grouped(n_tasks) for place in layout.groups[at]]
-    grams = run.gramians(None, axes).values()
     shape = (-1, len(routing.layers), n_tasks, n_tasks, n_tasks)
-    dot = np.stack([gram.dot[places] for gram in grams])  # [S, N·T, T, K, T, K]
+    dot = np.stack([gram.dot[places] for gram in run.gramians(steps.tolist(), axes).values()])  # [S, N·T, T, K, T, K]
     exact, biased = unbiased(dot).reshape(shape), dot.mean(axis=(3, 5)).reshape(shape)
     known = np.isfinite(exact).all(axis=(1, 2, 3, 4))
     if not known.any():

@@ -206,7 +206,7 @@ def statistics(run: Run, max_entries: int = MAX_ENTRIES, chunk_entries: int = CH
     record = read_record(run, max_entries, chunk_entries)
     head = record.head
     found = _assemble(record, read_losses(run, head.tasks, head.steps), read_trials(run, head.tasks))
-    return replace(found, split=read_split(run, record.layout, found.routing))
+    return replace(found, split=read_split(run, record.layout, found.routing, head.steps))
 
 
 def _assemble(record: Record, losses: Losses, trials: Trials | None) -> Conflict:

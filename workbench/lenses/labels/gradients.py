@@ -41,8 +41,8 @@ def row_conflicts(run: Run, spaces: Mapping[str, Sequence[str]]) -> pd.DataFrame
     datasets = [task for task in tasks if task in spaces]
     if not rows or len(datasets) < 2:
         return pd.DataFrame(columns=_COLUMNS)
-    steps = sorted(run.query("SELECT DISTINCT step FROM task_gradients")["step"])
-    chosen = [int(step) for step in (steps[1:] or steps)[-MAX_STEPS:]]
+    steps = run.gramian_steps()
+    chosen = (steps[1:] or steps)[-MAX_STEPS:]
     pooled = _pooled([gramian.select(list(rows)) for gramian in run.gramians(chosen).values()])
     found = cosines(pooled)
     table = []
