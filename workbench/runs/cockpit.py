@@ -6,13 +6,13 @@ histograms of all parameters are kept as such. Tested with data made by Cockpit 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from workbench.core import Problem, RunFormatError, RunWriter
-from workbench.runs.format import Format, as_number, as_step
+from workbench.runs.format import Format, Points, as_number, as_step
+from workbench.runs.json_stream import members
 
 _QUANTITIES = tuple(
     f'"{name}"'.encode()
@@ -42,30 +42,28 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
     Raises:
         RunFormatError: not JSON, or no iterations in it.
     """
+    points, wall_time = Points(writer), path.stat().st_mtime
+    found = False
     try:
-        content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
-    except (ValueError, RecursionError) as error:
+        for outer, inner, value in members(path):
+            iteration, quantity = (outer, inner) if outer.isdecimal() else (inner, outer)
+            if isinstance(inner, str) and str(iteration).isdecimal():
+                found = True
+                _take(as_step(int(str(iteration)), 0), str(quantity), value, points, writer, wall_time)
+    except ValueError as error:
         raise RunFormatError(f"{path} is not valid JSON ({error}).") from None
-    points = list(_points(content))
-    if not points:
+    if not found:
         raise RunFormatError(f"{path} holds no quantities by iteration: it is no Cockpit log.")
-    numbers = [(step, tag, number) for step, quantity, value in points for tag, number in _numbers(quantity, value)]
-    if numbers:
-        step, tag, value = (list(column) for column in zip(*numbers, strict=True))
-        writer.write("scalars", {"step": step, "tag": tag, "value": value, "wall_time": path.stat().st_mtime})
-    for at, quantity, value in points:
-        found = _histogram(value)
-        if found is not None:
-            writer.write("histograms", {"step": at, "tag": quantity, "edges": [found[0]], "counts": [found[1]]})
+    points.write()
     return []
 
 
-def _points(content: Any) -> Iterator[tuple[int, str, Any]]:
-    for outer, inner in content.items() if isinstance(content, dict) else ():
-        for key, value in inner.items() if isinstance(inner, dict) else ():
-            iteration, quantity = (outer, key) if str(outer).isdigit() else (key, outer)
-            if str(iteration).isdigit():
-                yield as_step(int(iteration), 0), str(quantity), value
+def _take(step: int, quantity: str, value: Any, points: Points, writer: RunWriter, wall_time: float) -> None:
+    for tag, number in _numbers(quantity, value):
+        points.add(step, tag, number, wall_time)
+    found = _histogram(value)
+    if found is not None:
+        writer.write("histograms", {"step": step, "tag": quantity, "edges": [found[0]], "counts": [found[1]]})
 
 
 def _numbers(tag: str, value: Any) -> Iterator[tuple[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from workbench.core import Problem, RunWriter
 #: Whole numbers are exact as floats up to here.
 _LARGEST_STEP = 2.0**53
 #: Points that are collected before they are written.
-_MOST_POINTS = 200_000
+_MOST_POINTS = 2**16
 
 
 def as_number(value: object) -> float | None:
@@ -67,6 +68,37 @@ class Curves:
             self._writer.write("scalars", columns)
             self._writer.flush()
         self._pieces, self._points = [], 0
+
+
+class Points:
+    """Collects single points in little memory and writes many together."""
+
+    def __init__(self, writer: RunWriter) -> None:
+        self._writer = writer
+        self._tags: dict[str, str] = {}
+        self._clear()
+
+    def _clear(self) -> None:
+        self._step, self._value, self._wall_time = array("q"), array("d"), array("d")
+        self._tag: list[str] = []
+
+    def add(self, step: int, tag: str, value: float, wall_time: float) -> None:
+        """One point."""
+        self._step.append(step)
+        self._tag.append(self._tags.setdefault(tag, tag))
+        self._value.append(value)
+        self._wall_time.append(wall_time)
+        if len(self._tag) >= _MOST_POINTS:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was collected."""
+        if self._tag:
+            columns = {"step": np.asarray(self._step), "tag": np.array(self._tag, dtype=object)}
+            columns |= {"value": np.asarray(self._value), "wall_time": np.asarray(self._wall_time)}
+            self._writer.write("scalars", columns)
+            self._writer.flush()
+        self._clear()
 
 
 @dataclass(frozen=True)

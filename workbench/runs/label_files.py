@@ -6,35 +6,60 @@ sub-folder with label images (``*.png``) and the names of their values in ``clas
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import numpy as np
 
 from workbench.core import Dataset, Problem, RunFormatError, RunWriter
 from workbench.runs.format import Format
+from workbench.runs.json_stream import members
 
 _HEAD = 20_000
+#: Rows that are written together.
+_ROWS = 2**16
 
 
-@dataclass
 class _Labels:
-    """Label counts of one dataset, in columns."""
+    """Label counts of one dataset, in columns that take 32 bytes a row."""
 
-    sample: list[int] = field(default_factory=list)
-    region: list[int] = field(default_factory=list)
-    label: list[str] = field(default_factory=list)
-    weight: list[float] = field(default_factory=list)
-    names: tuple[str, ...] = ()
+    def __init__(self, names: tuple[str, ...] = ()) -> None:
+        self.names = names
+        self._sample, self._region, self._code, self._weight = array("q"), array("q"), array("q"), array("d")
+        self._labels: dict[Hashable, int] = {}
+        self._texts: list[str] | None = None
 
-    def add(self, sample: int, region: int, label: str, weight: float) -> None:
-        self.sample.append(sample)
-        self.region.append(region)
-        self.label.append(label)
-        self.weight.append(weight)
+    def add(self, sample: int, region: int, label: Hashable, weight: float) -> None:
+        """One row; ``label`` is the name, or an id that :meth:`rename` explains later."""
+        self._sample.append(sample)
+        self._region.append(region)
+        self._code.append(self._labels.setdefault(label, len(self._labels)))
+        self._weight.append(weight)
+
+    def rename(self, names: Mapping[Any, str]) -> None:
+        """Put names in the place of ids. Raises KeyError for an id without one."""
+        self._texts = [names[identity] for identity in self._labels]
+        self.names = tuple(dict.fromkeys(names.values()))
+
+    @property
+    def texts(self) -> list[str]:
+        """The names of the labels that occur."""
+        return [str(label) for label in self._labels] if self._texts is None else self._texts
+
+    def write(self, writer: RunWriter, dataset: str, first: int) -> int:
+        """Write the rows, samples counted from ``first``; returns the next free sample."""
+        labels = np.array(self.texts, dtype=object)
+        columns = [np.asarray(column) for column in (self._sample, self._region, self._code, self._weight)]
+        for begin in range(0, len(columns[0]), _ROWS):
+            sample, region, code, weight = (column[begin : begin + _ROWS] for column in columns)
+            writer.label_counts(
+                dataset=dataset, sample=sample + first, region=region, label=labels[code], weight=weight
+            )
+            writer.flush()
+        return first + (int(columns[0].max()) + 1 if len(columns[0]) else 0)
 
 
 def recognises(path: Path) -> bool:
@@ -52,16 +77,8 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
     first = 0
     for name, (parse, files) in _datasets(path).items():
         labels = parse(files, problems)
-        samples = np.asarray(labels.sample, np.int64)
-        writer.label_counts(
-            dataset=name,
-            sample=samples + first,
-            region=np.asarray(labels.region, np.int64),
-            label=np.asarray(labels.label, dtype=object),
-            weight=np.asarray(labels.weight, float),
-        )
-        first += int(samples.max()) + 1 if len(samples) else 0
-        datasets.append(Dataset(name, labels.names or tuple(sorted(set(labels.label)))))
+        first = labels.write(writer, name, first)
+        datasets.append(Dataset(name, labels.names or tuple(sorted(set(labels.texts)))))
     writer.update(datasets=datasets)
     return problems
 
@@ -101,20 +118,28 @@ def _is_voc(file: Path) -> bool:
 def _coco(files: list[Path], problems: list[Problem]) -> _Labels:
     (file,) = files
     labels = _Labels()
+    names: dict[Any, str] = {}
+    order: dict[Any, int] = {}
+    found = set()
     try:
-        content = json.loads(file.read_text(encoding="utf-8", errors="replace"))
-        names = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
-        annotations = content["annotations"]
-        order = {identity: place for place, identity in enumerate(dict.fromkeys(a["image_id"] for a in annotations))}
-        for region, annotation in enumerate(annotations):
-            box = annotation.get("bbox") or [0, 0, 1, 1]
-            weight = float(annotation.get("area") or box[2] * box[3])
-            labels.add(order[annotation["image_id"]], region, names[annotation["category_id"]], weight)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        for key, inner, value in members(file):
+            found.add(key)
+            if inner is None:
+                continue
+            if key == "categories":
+                names[value["id"]] = str(value["name"])
+            elif key == "annotations":
+                box = value.get("bbox") or [0, 0, 1, 1]
+                weight = float(value.get("area") or box[2] * box[3])
+                sample = order.setdefault(value["image_id"], len(order))
+                labels.add(sample, cast(int, inner), value["category_id"], weight)
+        labels.rename(names)
+        if "annotations" not in found or not names:
+            raise KeyError("annotations" if names else "categories")
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise RunFormatError(
             f"{file} is not a readable COCO annotation file ({type(error).__name__}: {error})."
         ) from None
-    labels.names = tuple(dict.fromkeys(names.values()))
     return labels
 
 

@@ -15,7 +15,7 @@ from workbench.runs.hyperparameters import read_yaml
 
 FILE = "metrics.csv"
 #: Cells that are read at a time.
-_CELLS = 200_000
+_CELLS = 2**16
 
 
 def recognises(path: Path) -> bool:

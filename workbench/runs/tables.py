@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -25,11 +26,13 @@ from workbench.core import Attribute, Dataset, Problem, RunFormatError, RunWrite
 from workbench.core.files import cache_folder, write_content_atomically
 from workbench.core.schema import RESERVED_SAMPLE_COLUMNS
 from workbench.runs.columns import Mapped, guess, read_mapping
-from workbench.runs.format import Curves, Format
+from workbench.runs.format import Format
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 #: Numeric attributes with more distinct values than this are continuous.
 MOST_LEVELS = 20
+#: Cells that are read at a time.
+_CELLS = 2**16
 
 
 def recognises(path: Path) -> bool:
@@ -102,12 +105,12 @@ def read(path: Path, writer: RunWriter, mapping: Path | None = None) -> list[Pro
             f"{path}: the columns ({names}) do not tell what the table holds. "
             f'Say it in {mapping_file(path).name}: table = "predictions" and a section [columns].'
         )
-    frame = load_table(path)
-    notes = (str(mapped),)
-    fill: Callable[[pd.DataFrame, Mapped, RunWriter, Path], list[Problem]]
-    fill = {"scalars": _scalars, "predictions": _predictions, "label_counts": _label_counts}[mapped.kind]
-    problems = fill(frame, mapped, writer, path)
-    writer.update(notes=(*writer.info.notes, *notes))
+    if mapped.kind == "scalars":
+        problems = _scalars(path, mapped, writer)
+    else:
+        fill = _predictions if mapped.kind == "predictions" else _label_counts
+        problems = fill(load_table(path), mapped, writer, path)
+    writer.update(notes=(*writer.info.notes, str(mapped)))
     return problems
 
 
@@ -122,45 +125,68 @@ def load_table(path: Path) -> pd.DataFrame:
 
 
 def _load(path: Path, rows: int | None) -> pd.DataFrame:
-    frame = _parse(path, rows)
+    frame = next(_chunks(path, rows), pd.DataFrame()) if rows else _whole(path)
     return frame.set_axis([str(name) for name in frame.columns], axis=1)
 
 
-def _parse(path: Path, rows: int | None) -> pd.DataFrame:
-    suffix = path.suffix.lower()
+def _whole(path: Path) -> pd.DataFrame:
+    with _readable(path):
+        if path.suffix.lower() == ".parquet":
+            return pd.read_parquet(path)
+        if path.suffix.lower() == ".jsonl":
+            return next(_json_lines(path, None), pd.DataFrame())
+        return pd.read_csv(path, low_memory=False, **_csv(path))
+
+
+def _chunks(path: Path, rows: int) -> Iterator[pd.DataFrame]:
+    """The table so many rows at a time. Raises RunFormatError when it is none."""
+    with _readable(path):
+        if path.suffix.lower() == ".parquet":
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=rows):
+                    yield batch.to_pandas()
+        elif path.suffix.lower() == ".jsonl":
+            yield from _json_lines(path, rows)
+        else:
+            with pd.read_csv(path, chunksize=rows, low_memory=False, **_csv(path)) as chunks:
+                yield from chunks
+
+
+def _csv(path: Path) -> dict[str, Any]:
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    return {"sep": separator, "encoding_errors": "replace", "on_bad_lines": "skip"}
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        if suffix == ".parquet":
-            if rows is None:
-                return pd.read_parquet(path)
-            file = pq.ParquetFile(path)
-            return next(file.iter_batches(batch_size=rows)).to_pandas() if file.metadata.num_rows else pd.DataFrame()
-        if suffix == ".jsonl":
-            return _json_lines(path, rows)
-        separator = "\t" if suffix == ".tsv" else ","
-        return pd.read_csv(
-            path, sep=separator, nrows=rows, encoding_errors="replace", on_bad_lines="skip", low_memory=False
-        )
+        yield
     except (ValueError, pa.ArrowInvalid, pd.errors.ParserError, OSError, OverflowError, RecursionError) as error:
-        raise RunFormatError(f"{path} is not a readable {suffix[1:]} table ({str(error).splitlines()[0]}).") from None
+        kind, reason = path.suffix.lower()[1:], str(error).splitlines()[0]
+        raise RunFormatError(f"{path} is not a readable {kind} table ({reason}).") from None
 
 
-def _json_lines(path: Path, rows: int | None) -> pd.DataFrame:
+def _json_lines(path: Path, rows: int | None) -> Iterator[pd.DataFrame]:
     """The objects of a JSONL file, one a line. A last line that is still being written is left out."""
-    records = []
     with path.open(encoding="utf-8", errors="replace") as stream:
-        for line in islice(stream, rows):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except ValueError:
-                if line.endswith("\n"):
-                    raise
-                break
-            if not isinstance(record, dict):
-                raise ValueError("a line holds no names with values")
-            records.append(record)
-    return pd.DataFrame(records)
+        found = _json_objects(stream)
+        while records := list(islice(found, rows)):
+            yield pd.DataFrame.from_records(records)
+
+
+def _json_objects(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            if line.endswith("\n"):
+                raise
+            return
+        if not isinstance(record, dict):
+            raise ValueError("a line holds no names with values")
+        yield record
 
 
 def _integers(column: pd.Series) -> np.ndarray | None:
@@ -188,22 +214,51 @@ def _numbers(frame: pd.DataFrame, mapped: Mapped, role: str) -> Any:
     return pd.to_numeric(frame[mapped.columns[role]], errors="coerce").to_numpy(float)
 
 
-def _scalars(frame: pd.DataFrame, mapped: Mapped, writer: RunWriter, path: Path) -> list[Problem]:
-    steps, problems = _steps(frame, mapped, path)
-    wall_time = _numbers(frame, mapped, "wall_time") if "wall_time" in mapped.columns else path.stat().st_mtime
-    if "tag" in mapped.columns:
-        tags = frame[mapped.columns["tag"]].astype(str).to_numpy(object)
-        values = _numbers(frame, mapped, "value")
-        writer.write("scalars", {"step": steps, "tag": tags, "value": values, "wall_time": wall_time})
-        return problems
-    curves = Curves(writer)
-    for tag in mapped.rest:
-        values = pd.to_numeric(frame[tag], errors="coerce").to_numpy(float)
-        kept = frame[tag].notna().to_numpy()
-        times = wall_time[kept] if isinstance(wall_time, np.ndarray) else wall_time
-        curves.add(str(tag), steps[kept], values[kept], times)
-    curves.write()
-    return problems
+def _scalars(path: Path, mapped: Mapped, writer: RunWriter) -> list[Problem]:
+    """Write the points a chunk at a time. Columns that begin behind the first rows of a JSONL file are tags, too."""
+    known = list(head(path).columns)
+    rows = max(1, _CELLS // max(1, len(known)))
+    numbered = "step" not in mapped.columns or not all(
+        _integers(frame[mapped.columns["step"]]) is not None for frame in _complete(path, rows, known)
+    )
+    first = 0
+    for frame in _complete(path, rows, known):
+        count = np.arange(first, first + len(frame)) if "step" in mapped.columns else np.zeros(len(frame), np.int64)
+        steps = count if numbered else _integers(frame[mapped.columns["step"]])
+        wall_time = _numbers(frame, mapped, "wall_time") if "wall_time" in mapped.columns else path.stat().st_mtime
+        assert steps is not None
+        if "tag" in mapped.columns:
+            tags = frame[mapped.columns["tag"]].astype(str).to_numpy(object)
+            points = {"step": steps, "tag": tags, "value": _numbers(frame, mapped, "value"), "wall_time": wall_time}
+        else:
+            late = frame[frame.columns[len(known) :]].select_dtypes("number").columns
+            points = _points(frame[[*mapped.rest, *late]], steps, wall_time)
+        writer.write("scalars", points)
+        writer.flush()
+        first += len(frame)
+    if not numbered or "step" not in mapped.columns:
+        return []
+    step = mapped.columns["step"]
+    return [Problem(path, f"column '{step}' holds other things than whole numbers; rows are numbered")]
+
+
+def _complete(path: Path, rows: int, known: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """The chunks of a table with the known columns first, also where a chunk lacks one."""
+    for frame in _chunks(path, rows):
+        named = frame.set_axis([str(name) for name in frame.columns], axis=1)
+        if list(named.columns) != list(known):
+            named = named.reindex(columns=[*known, *(name for name in named.columns if name not in set(known))])
+        yield named
+
+
+def _points(frame: pd.DataFrame, steps: np.ndarray, wall_time: np.ndarray | float) -> dict[str, Any]:
+    """The filled cells of columns of numbers, column by column; what is no number is NaN."""
+    texts = {str(name): pd.to_numeric(frame[name], errors="coerce") for name in frame.select_dtypes(exclude="number")}
+    values = frame.assign(**texts).to_numpy(float, na_value=np.nan).T
+    column, row = np.nonzero(frame.notna().to_numpy().T)
+    times = wall_time[row] if isinstance(wall_time, np.ndarray) else wall_time
+    names = frame.columns.to_numpy(object)
+    return {"step": steps[row], "tag": names[column], "value": values[column, row], "wall_time": times}
 
 
 def codes(column: pd.Series, levels: list[str]) -> np.ndarray:

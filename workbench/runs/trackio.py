@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
 from functools import partial
@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from workbench.core import Problem, RunFormatError, RunWriter
-from workbench.runs.format import Format, as_number
+from workbench.runs.format import Format, Points, as_number
 
 #: Numbers that JSON lacks, as Trackio spells them.
 _SPELLED = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
@@ -66,23 +66,22 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
 
 
 def _read_member(identity: str, path: Path, writer: RunWriter) -> list[Problem]:
-    columns: dict[str, list[Any]] = {"step": [], "tag": [], "value": [], "wall_time": []}
+    points = Points(writer)
     n_bad = 0
     key = _key(path)
-    rows = _rows(path, f"SELECT step, metrics, timestamp FROM metrics WHERE {key} = ? ORDER BY id", (identity,))
+    rows = _each_row(path, f"SELECT step, metrics, timestamp FROM metrics WHERE {key} = ? ORDER BY id", (identity,))
     for step, text, timestamp in rows:
         try:
             logged = json.loads(text)
             at = datetime.fromisoformat(str(timestamp)).timestamp()
             numbers = [(str(tag), number) for tag, value in logged.items() if (number := _number(value)) is not None]
-            points = [(int(step), tag, number, at) for tag, number in numbers]
+            place = int(step)
         except (ValueError, TypeError, AttributeError, OverflowError):
             n_bad += 1
             continue
-        for point in points:
-            for column, entry in zip(columns.values(), point, strict=True):
-                column.append(entry)
-    writer.write("scalars", columns)
+        for tag, number in numbers:
+            points.add(place, tag, number, at)
+    points.write()
     writer.update(config=_config(path, key, identity))
     return [Problem(path, f"{n_bad} record(s) could not be understood and were skipped")] if n_bad else []
 
@@ -104,9 +103,14 @@ def _number(value: Any) -> float | None:
 
 
 def _rows(path: Path, sql: str, parameters: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+    return list(_each_row(path, sql, parameters))
+
+
+def _each_row(path: Path, sql: str, parameters: tuple[str, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The rows one by one, so that a large project is never in memory as a whole."""
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as connection:
-            return connection.execute(sql, parameters).fetchall()
+            yield from connection.execute(sql, parameters)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise RunFormatError(f"{path} is not a readable Trackio project ({error}).") from None
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from workbench.core import Problem, RunFormatError, RunWriter
-from workbench.runs.format import Format, as_number, as_step
+from workbench.runs.format import Format, Points, as_number, as_step
+from workbench.runs.json_stream import members
 
 FILE = "trainer_state.json"
 
@@ -38,32 +38,48 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
         RunFormatError: not JSON, or without a log history.
     """
     (file,) = sources(path)
+    points, wall_time = Points(writer), file.stat().st_mtime
+    config: dict[str, Any] = {}
+    n_odd, found = 0, False
     try:
-        state = json.loads(file.read_text(encoding="utf-8", errors="replace"))
+        for key, inner, value in members(file):
+            if key != "log_history":
+                _keep(config, key, inner, value)
+                continue
+            found |= isinstance(inner, int) or value == []
+            if isinstance(inner, int):
+                n_odd += not _take_entry(value, inner, points, wall_time)
     except ValueError as error:
         raise RunFormatError(
             f"{file} is not valid JSON ({error}); it may have been cut off while it was saved."
         ) from None
-    history = state.get("log_history") if isinstance(state, dict) else None
-    if not isinstance(history, list):
+    if not found:
         raise RunFormatError(f"{file} has no 'log_history': it was not written by the Transformers Trainer.")
-    step, tag, value = [], [], []
-    n_odd = 0
-    for position, entry in enumerate(history):
-        if not isinstance(entry, dict):
-            n_odd += 1
-            continue
-        at = as_step(entry.get("step"), position)
-        for name, item in entry.items():
-            number = as_number(item)
-            if name != "step" and number is not None:
-                step.append(at)
-                tag.append(name)
-                value.append(number)
-    writer.write("scalars", {"step": step, "tag": tag, "value": value, "wall_time": file.stat().st_mtime})
-    config: dict[str, Any] = {key: entry for key, entry in state.items() if key != "log_history"}
+    points.write()
     writer.update(config=config)
     return [Problem(file, f"{n_odd} entries of log_history are not objects and were skipped")] if n_odd else []
+
+
+def _take_entry(entry: Any, position: int, points: Points, wall_time: float) -> bool:
+    """The numbers of one entry of the history; False when it is no object."""
+    if not isinstance(entry, dict):
+        return False
+    step = as_step(entry.get("step"), position)
+    for name, item in entry.items():
+        number = as_number(item)
+        if name != "step" and number is not None:
+            points.add(step, name, number, wall_time)
+    return True
+
+
+def _keep(config: dict[str, Any], key: str, inner: str | int | None, value: Any) -> None:
+    """Put a member back where it was in the file."""
+    if inner is None:
+        config[key] = value
+    elif isinstance(inner, int):
+        config.setdefault(key, []).append(value)
+    else:
+        config.setdefault(key, {})[inner] = value
 
 
 FORMAT = Format("transformers", "Transformers trainer state", recognises, sources, read)

@@ -1,4 +1,4 @@
-"""Weights & Biases run folders: the binary log of an offline run, or an exported history.
+"""Weights & Biases run folders: the binary log of an offline run. (An exported history is a table of scalars.)
 
 The log (``run-<id>.wandb``) is a sequence of blocks of 32 KiB with framed records, each a protobuf ``Record``:
 history = 2 (items of key = 1 or nested_key = 2, and value_json = 16), config = 5, run = 17 (config = 4,
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core import Problem, RunWriter
-from workbench.runs.format import Format, as_number
+from workbench.runs.format import Format, Points, as_number
 from workbench.runs.protobuf import Fields, fields
 
 _MAGIC = b":W&B"
@@ -42,7 +42,7 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
     (file,) = sources(path)
     problems: list[Problem] = []
     config: dict[str, Any] = {}
-    columns: dict[str, list[Any]] = {"step": [], "tag": [], "value": [], "wall_time": []}
+    points = Points(writer)
     for record in _records(file, problems):
         try:
             content = fields(record)
@@ -51,38 +51,39 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
             for update in content.get(5, []):
                 config |= _config(fields(update))
             for history in content.get(2, []):
-                _take_history(fields(history), columns)
-        except (ValueError, IndexError, KeyError, UnicodeDecodeError):
+                _take_history(fields(history), points, writer)
+        except (ValueError, IndexError, KeyError, OverflowError, TypeError):
             problems.append(Problem(file, "a record could not be understood and was skipped"))
-    writer.write("scalars", columns)
+    points.write()
     writer.update(config=config)
     return problems
 
 
 def _records(file: Path, problems: list[Problem]) -> Iterator[bytes]:
     """The records of the log, joined over blocks; stops with a problem where the framing is damaged."""
-    data = file.read_bytes()
-    if not data.startswith(_MAGIC):
-        problems.append(Problem(file, "not a Weights & Biases log: its first bytes are wrong"))
-        return
-    position, parts = _HEADER, b""
-    while position + _FRAME <= len(data):
-        left = _BLOCK - position % _BLOCK
-        if left < _FRAME:
-            position += left
-            continue
-        checksum, length, kind = struct.unpack_from("<IHB", data, position)
-        chunk = data[position + _FRAME : position + _FRAME + length]
-        if len(chunk) < length:
-            break
-        if kind not in (_FULL, _FIRST, _MIDDLE, _LAST) or zlib.crc32(bytes([kind]) + chunk) != checksum:
-            problems.append(Problem(file, f"reading stopped at byte {position}: the checksum is wrong"))
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        if not stream.read(_HEADER).startswith(_MAGIC):
+            problems.append(Problem(file, "not a Weights & Biases log: its first bytes are wrong"))
             return
-        position += _FRAME + length
-        parts = chunk if kind in (_FULL, _FIRST) else parts + chunk
-        if kind in (_FULL, _LAST):
-            yield parts
-    if position < len(data):
+        position, parts = _HEADER, b""
+        while position + _FRAME <= size:
+            left = _BLOCK - position % _BLOCK
+            if left < _FRAME:
+                position += len(stream.read(left))
+                continue
+            checksum, length, kind = struct.unpack("<IHB", stream.read(_FRAME))
+            chunk = stream.read(length)
+            if len(chunk) < length:
+                break
+            if kind not in (_FULL, _FIRST, _MIDDLE, _LAST) or zlib.crc32(bytes([kind]) + chunk) != checksum:
+                problems.append(Problem(file, f"reading stopped at byte {position}: the checksum is wrong"))
+                return
+            position += _FRAME + length
+            parts = chunk if kind in (_FULL, _FIRST) else parts + chunk
+            if kind in (_FULL, _LAST):
+                yield parts
+    if position < size:
         problems.append(Problem(file, "the last record is incomplete (still being written, or cut off)"))
 
 
@@ -107,16 +108,19 @@ def _key(item: Fields) -> str:
     return ".".join(name.decode() for name in names)
 
 
-def _take_history(history: Fields, columns: dict[str, list[Any]]) -> None:
+def _take_history(history: Fields, points: Points, writer: RunWriter) -> None:
     values = {_key(item): item[16][0] for item in map(fields, history.get(1, [])) if 16 in item}
     step = fields(history[2][0]).get(1, [0])[0] if 2 in history else int(json.loads(values.get("_step", "0")))
     wall_time = as_number(json.loads(values.get("_timestamp", "0"))) or 0.0
     for key, text in values.items():
         if key.startswith("_"):
             continue
-        for name, number in _numbers(key, json.loads(text)):
-            for column, entry in zip(columns, (int(step), name, number, wall_time), strict=True):
-                columns[column].append(entry)
+        value = json.loads(text)
+        for name, number in _numbers(key, value):
+            points.add(int(step), name, number, wall_time)
+        found = _histogram(value)
+        if found is not None:
+            writer.write("histograms", {"step": int(step), "tag": key, "edges": [found[0]], "counts": [found[1]]})
 
 
 def _numbers(key: str, value: Any) -> Iterator[tuple[str, float]]:
@@ -127,6 +131,18 @@ def _numbers(key: str, value: Any) -> Iterator[tuple[str, float]]:
     elif isinstance(value, dict) and "_type" not in value:
         for name, inner in value.items():
             yield from _numbers(f"{key}.{name}", inner)
+
+
+def _histogram(value: Any) -> tuple[list[float], list[float]] | None:
+    """Edges and counts of a logged ``wandb.Histogram``: the edges in full, or as first edge, width and number."""
+    if not isinstance(value, dict) or value.get("_type") != "histogram":
+        return None
+    counts, edges, packed = value.get("values"), value.get("bins"), value.get("packedBins")
+    if isinstance(packed, dict):
+        edges = [packed["min"] + packed["size"] * place for place in range(int(packed["count"]) + 1)]
+    numbers = [[as_number(item) for item in items] if isinstance(items, list) else [] for items in (edges, counts)]
+    whole = [[item for item in items if item is not None] for items in numbers]
+    return (whole[0], whole[1]) if whole == numbers and whole[1] and len(whole[0]) == len(whole[1]) + 1 else None
 
 
 FORMAT = Format("wandb", "Weights & Biases run", recognises, sources, read)
