@@ -29,6 +29,9 @@ calibration, what remains is one of what the net has learned. Genuine pairs shou
 **Margins.** A method that learns a margin for every variation asks more of a level whose offset lies above 0. Offsets
 of factors that occur together in training cannot be told apart: look at the balance first.
 
+**When the gap opened.** Between two recorded steps if the interval of the gap holds 0 at the first and lies above 0
+from the second on, and the gap grew surely, with a correction for the number of steps. Else nothing is said.
+
 **When it misleads.** The worst of many small groups always looks bad: even when all groups are alike, the gap between
 the best and the worst of 8 groups of 50 samples with accuracy 80 % exceeds 24 points in 5 % of cases. The grey band
 shows how far chance alone goes. A factor that occurs together with another one borrows its gap: compare the pair.
@@ -55,6 +58,7 @@ def tables(stats: Bias) -> dict[str, pd.DataFrame]:
     return {
         "Groups": stats.groups,
         "Gap of each factor against chance": stats.spread,
+        "When gaps opened": stats.openings,
         "Joint effects of two factors": stats.interactions,
         "Over training": stats.history,
         "Worst subgroups": stats.slices.found,

@@ -145,6 +145,11 @@ def training(stats: Bias, factor: str | None = None) -> go.Figure:
         rows = history[(history["factor"] == factor) & (history["level"] == level)]
         if len(rows):
             _curve(figure, rows, f"{factor}: {level}", colour[level], symbol[level])
+    for opened in stats.openings[stats.openings["factor"] == factor].to_dict("records"):
+        figure.add_vrect(
+            x0=opened["before"], x1=opened["opened"], fillcolor=faded(UNKNOWN, 0.25), line_width=0, layer="below",
+            annotation={"text": "the gap opens", "font": {"size": 12}}, annotation_position="top left",
+        )  # fmt: skip
     return figure.update_layout(
         title=f"{metric_name(stats).capitalize()} over training by {factor}" if factor else "Over training",
         xaxis_title="step",

@@ -26,6 +26,7 @@ from workbench.lenses.bias.cube import (
 from workbench.lenses.bias.groups import corrected, group_table, history_table, interaction_table, spread_table
 from workbench.lenses.bias.margins import Margins, margins
 from workbench.lenses.bias.metrics import MAX_ROWS, confusions, difference_table, metric_table
+from workbench.lenses.bias.opening import opening_table
 from workbench.lenses.bias.pockets import Pockets, find_pockets
 from workbench.lenses.bias.shapley import Attribution, attribute
 from workbench.lenses.bias.slices import Slices, find_slices
@@ -51,6 +52,8 @@ class Bias:
             high, rest (value of all other samples), gap = value − rest with gap_low and gap_high, p, q, tested.
         spread: One row a factor: worst and best tested level, gap between them, ratio, and the gap that chance alone
             exceeds in 5 % of cases (null_95), p from the same simulation, q over the factors.
+        openings: One row a factor whose gap surely opened between two recorded steps; see
+            :func:`workbench.lenses.bias.opening.opening_table`.
         interactions: One row a pair of levels: value with both, expected = the sum of what each costs alone,
             extra = value − expected with limits, p, q, and ``lowest``: worse than one of the two alone and neither.
         history: value and limits of the groups of one factor at every recorded step.
@@ -82,6 +85,7 @@ class Bias:
     high: float
     groups: pd.DataFrame
     spread: pd.DataFrame
+    openings: pd.DataFrame
     interactions: pd.DataFrame
     history: pd.DataFrame
     n_tests: int
@@ -169,6 +173,7 @@ def statistics(
     harm = -1 if proportion else 1
     rng = np.random.default_rng(seed)
     spread = spread_table(cube, proportion, min_support, rng)
+    history = history_table(cubes, proportion)
     if details is None:
         details = whole.n[0] <= MAX_ROWS
     metrics, differences = _details(selection, chosen_factors, step, rng) if proportion and details else _no_details()
@@ -188,8 +193,9 @@ def statistics(
         high=high,
         groups=groups.sort_values("gap", ascending=harm < 0, ignore_index=True),
         spread=spread,
+        openings=opening_table(history, spread, step, proportion),
         interactions=interactions.sort_values("extra", ascending=harm < 0, ignore_index=True),
-        history=history_table(cubes, proportion),
+        history=history,
         n_tests=n_tests,
         min_support=min_support,
         notes=notes,

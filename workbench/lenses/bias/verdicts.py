@@ -27,7 +27,9 @@ def verdicts(stats: Bias) -> list[Verdict]:
         return [_without_factors(stats)]
     if not stats.groups["tested"].any():
         return [_too_few(stats)]
-    found = [verdict for verdict in (_joint(stats), _worst(stats), _widest(stats)) if verdict is not None]
+    found = [
+        verdict for verdict in (_joint(stats), _worst(stats), _widest(stats), _opened(stats)) if verdict is not None
+    ]
     order = ("problem", "watch", "cannot tell", "fine")
     return sorted(found, key=lambda verdict: order.index(verdict.level)) or [_nothing(stats)]
 
@@ -110,7 +112,9 @@ def _worst(stats: Bias) -> Verdict | None:
     return Verdict(
         _level(stats, row, "gap"),
         sentence,
-        next_step=f"Look at samples of the group ({row['group']}) and at how many of them the training data hold.",
+        next_step=f"Look at samples of the group ({row['group']}) and at how many of them the training data hold. "
+        "Whether other groups are pulled against it while training: record one loss for each group, "
+        "rec.task_gradients(step, by_group(losses, groups), shared=model), and open the conflict lens.",
         value=float(row["value"]),
         low=float(row["low"]),
         high=float(row["high"]),
@@ -120,7 +124,7 @@ def _worst(stats: Bias) -> Verdict | None:
 
 def _widest(stats: Bias) -> Verdict | None:
     """The factor whose best and worst level lie further apart than chance explains."""
-    rows = stats.spread[(stats.spread["q"] <= RATE) & (stats.spread["gap"] > stats.spread["null_95"])]
+    rows = _beyond_chance(stats)
     if not len(rows):
         return None
     row = rows.iloc[0]
@@ -143,6 +147,49 @@ def _widest(stats: Bias) -> Verdict | None:
         value=float(row["gap"]),
         options=_options(stats, view="training", factor=row["factor"]),
     )
+
+
+def _beyond_chance(stats: Bias) -> pd.DataFrame:
+    """Factors whose gap is more than chance makes of it, the widest first."""
+    return stats.spread[(stats.spread["q"] <= RATE) & (stats.spread["gap"] > stats.spread["null_95"])]
+
+
+def _opened(stats: Bias) -> Verdict | None:
+    """When the widest gap that surely opened while the run was recorded did so; nothing where that is uncertain."""
+    rows = stats.openings.set_index("factor")
+    names = [factor for factor in _beyond_chance(stats)["factor"] if factor in rows.index]
+    if not names:
+        return None
+    row = rows.loc[names[0]]
+    unit = 1.0 if stats.proportion else max(stats.overall, 1e-12)
+    sides = {
+        end: f"{_signed(row[f'gap{end}'], stats)} (95 % interval {_limits(row[f'low{end}'], row[f'high{end}'], stats)})"
+        for end in ("_before", "_opened", "")
+    }
+    later = "" if row["opened"] == row["step"] else f", and is {sides['']} at step {row['step']}"
+    return Verdict(
+        "watch" if row["gap"] > (SMALL_POINTS if stats.proportion else SMALL_SHARE) * unit else "fine",
+        f"The gap between {names[0]} = {row['worst']} and {names[0]} = {row['best']} opened between the recorded steps "
+        f"{row['before']} and {row['opened']}: it was {sides['_before']} and became {sides['_opened']}{later}.",
+        next_step=f"Look at what changed between steps {row['before']} and {row['opened']}: learning rate, mix of the "
+        "data, or the first samples learned by heart.",
+        value=float(row["opened"]),
+        low=float(row["before"]),
+        high=float(row["opened"]),
+        options=_options(stats, view="training", factor=names[0]),
+    )
+
+
+def _signed(gap: float, stats: Bias) -> str:
+    """A gap that may point the other way."""
+    return f"{'−' if gap < 0 else ''}{difference_text(gap, stats.proportion)}"
+
+
+def _limits(low: float, high: float, stats: Bias) -> str:
+    """The interval of such a gap, with its signs."""
+    scale, unit = (100, " points") if stats.proportion else (1, "")
+    ends = [f"{end:.0f}" if abs(end) >= 9.95 else f"{end:.2g}" for end in (scale * low, scale * high)]
+    return f"{' to '.join(ends)}{unit}".replace("-", "−")
 
 
 def _nothing(stats: Bias) -> Verdict:
