@@ -23,8 +23,10 @@ from jaxtyping import Bool, Float, Int
 from workbench.core.gramian import student95
 from workbench.lenses.conflict.estimates import Estimate, states
 
-#: Up to so many tasks all groups are weighed; and so many groups at most are chosen.
-EXACT_TASKS, MAX_GROUPS = 10, 4
+#: Up to so many tasks all groups are weighed, by the number of groups; more would take seconds.
+EXACT_TASKS = {1: 10, 2: 10, 3: 8, 4: 6}
+#: So many groups at most are chosen.
+MAX_GROUPS = 4
 #: Restarts of the search for more tasks.
 RESTARTS = 8
 
@@ -79,8 +81,7 @@ def grouped(estimate: Estimate, n_steps: int) -> Affinity:
 def best_groups(z: Float[np.ndarray, "T T"], budget: int) -> Grouping:
     """The best choice of at most ``budget`` groups; ``z[i, j]``: what a step on i does for j (diagonal not used)."""
     n_tasks = len(z)
-    exact = n_tasks <= EXACT_TASKS and (budget <= 2 or n_tasks <= 8)
-    if not exact:
+    if n_tasks > EXACT_TASKS.get(budget, 0):
         return _searched(z, budget)
     members = np.array([[bool(code >> task & 1) for task in range(n_tasks)] for code in range(1, 2**n_tasks)])
     members = members[members.sum(axis=1) > 1]
@@ -99,22 +100,29 @@ def group_scores(z: Float[np.ndarray, "T T"], members: Bool[np.ndarray, "C T"]) 
 
 
 def _exhaust(scores: Float[np.ndarray, "C T"], members: Bool[np.ndarray, "C T"], budget: int) -> tuple[int, ...]:
-    """Branch and bound: the next group covers the first task without one; the last one is tried for all at once."""
-    ceiling = scores.max(axis=0)
+    """Branch and bound: the next group covers the first task without one; the last one is tried for all at once.
+
+    With every task given at least its worst score in any group, the total is submodular in the chosen groups: more
+    groups add at most the largest of what each would add alone (Nemhauser et al. 1978), which bounds every branch.
+    """
+    worst = np.where(np.isfinite(scores), scores, np.inf).min(axis=0)
     best: tuple[float, tuple[int, ...]] = (-np.inf, ())
 
     def extend(chosen: tuple[int, ...], current: Float[np.ndarray, " T"]) -> None:
         nonlocal best
-        if np.maximum(current, ceiling).sum() <= best[0]:
+        served, left = np.maximum(current, worst), budget - len(chosen)
+        gains = np.maximum(served, scores).sum(axis=1) - served.sum()
+        most = served.sum() + np.sort(gains)[-left:].sum()
+        if most <= best[0] + 1e-12 * abs(best[0]):
             return
         totals = np.maximum(current, scores).sum(axis=1)
         last = int(np.argmax(totals))
         if totals[last] > best[0]:
             best = (float(totals[last]), (*chosen, last))
-        if len(chosen) + 1 < budget:
+        if left > 1:
             open_tasks = np.flatnonzero(np.isinf(current))
             follow = np.flatnonzero(members[:, open_tasks[0]]) if len(open_tasks) else np.arange(len(members))
-            for index in follow.tolist():
+            for index in follow[np.argsort(-gains[follow], kind="stable")].tolist():
                 extend((*chosen, index), np.maximum(current, scores[index]))
 
     extend((), np.full(scores.shape[1], -np.inf))
