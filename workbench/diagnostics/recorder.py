@@ -95,6 +95,8 @@ class Recorder(RunWriter):
         not finite is recorded as NaN, with a note in run.json.
 
         Args:
+            losses: One per task. Any grouping of samples may play the tasks (domains, the groups of an attribute,
+                classes): :func:`workbench.diagnostics.grouping.by_group` parts one task's losses.
             groups: Cut the output channels of every layer of the module ``shared`` (of ``modules``, where named) into
                 so many groups, usually one a task, and tell them apart: who may train which group (GradSplit).
 
