@@ -22,10 +22,18 @@ from workbench.lenses.conflict.remedy import remedies
 @click.option("--rule", default="", help="Gradient rule; by default the first that the conflict lens proposes.")
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads for torch.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that is already there.")
+@click.option("--short", is_flag=True, help="Take a tenth of the steps: a check that it trains, not a result.")
 @progress_file_option
 @json_option
 def command(
-    run: Path, out: Path, rule: str, threads: int, overwrite: bool, progress_file: Path | None, as_json: bool
+    run: Path,
+    out: Path,
+    rule: str,
+    threads: int,
+    overwrite: bool,
+    short: bool,
+    progress_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Train the demo of RUN again with a remedy for its conflict, and show both side by side.
 
@@ -64,6 +72,7 @@ def command(
             stop=lambda: bool(stopped),
             only=[variant],
             overwrite=overwrite,
+            short=short,
             gradients=chosen,
         )
     if stopped or not paths:
