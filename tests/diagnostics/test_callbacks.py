@@ -233,6 +233,41 @@ def test_accelerate(tmp_path, choices):
     assert run.info.config == {"lr": 0.1}
 
 
+def test_recording_with_accelerate_leaves_the_result_bit_for_bit(tmp_path):
+    accelerate = pytest.importorskip("accelerate")
+    from workbench.diagnostics.callbacks.accelerate import WorkbenchTracker
+
+    def fit(tracker=None):
+        torch.manual_seed(3)
+        accelerator = accelerate.Accelerator(cpu=True, log_with=tracker)
+        accelerator.init_trackers("mine")
+        model = TwoHeads()
+        loader = DataLoader(TensorDataset(X, Y), batch_size=16, shuffle=True)
+        model, optimizer, loader = accelerator.prepare(model, torch.optim.Adam(model.parameters(), lr=0.01), loader)
+        losses = []
+        for epoch in range(2):
+            for step, batch in enumerate(loader, start=4 * epoch):
+                if tracker is not None:
+                    tracker.before_step(step, model, batch)
+                loss = sum(loss.mean() for loss in two_losses(model, batch).values())
+                optimizer.zero_grad()
+                accelerator.backward(loss)
+                optimizer.step()
+                losses.append(loss.item())
+                accelerator.log({"loss": loss.item()}, step=step)
+            if tracker is not None:
+                tracker.evaluate(4 * epoch + 4, model)
+        accelerator.end_training()
+        return model.state_dict(), losses, torch.rand(3)
+
+    without, losses, drawn = fit()
+    recorded, same, also_drawn = fit(WorkbenchTracker(tmp_path / "run", **EVERYTHING))
+    assert all(torch.equal(recorded[name], without[name]) for name in without)
+    assert same == losses
+    assert torch.equal(also_drawn, drawn)
+    assert len(Run(tmp_path / "run").gramians()) == 4
+
+
 def test_layers_without_a_probe_are_refused():
     with pytest.raises(ConfigError, match=r"probe=\(inputs, ids\)"):
         Plan(layers=("trunk",))
