@@ -31,7 +31,9 @@ KEY = "selection"
 #: What could not be selected, and why, until the next rerun.
 TROUBLE = "selection trouble"
 #: Characters of the words that a chip shows.
-CHIP = 44
+CHIP = 32
+#: Pictures of the selection that a page shows: two rows, so that the views below stay near.
+PICTURES = 18
 
 
 def current(run: Run) -> SampleSet | None:
@@ -156,4 +158,4 @@ def _forget(run: Run, name: str, chosen: SampleSet) -> None:
 
 def pictures(run: Run, chosen: SampleSet, about: Iterable[str]) -> None:
     """The first samples of the selection as they were recorded."""
-    parts.gallery(thumbnails(run, chosen.samples, tuple(about)), len(chosen.samples))
+    parts.gallery(thumbnails(run, chosen.samples, tuple(about), PICTURES), len(chosen.samples))

@@ -161,7 +161,7 @@ def _rings(kind: type[go.Scatter] | type[go.Scattergl], layout: Layout, rows: np
     """Rings around the points of the selection; hovering still tells of the points."""
     return kind(
         x=layout.xy[rows, 0], y=layout.xy[rows, 1], mode="markers", name=f"selection ({len(rows):,})", hoverinfo="skip",
-        marker={"symbol": "circle-open", "size": size + 5, "color": palette.CATEGORICAL[3], "line": {"width": 1.5}},
+        marker={"symbol": "circle-open", "size": size + 3, "color": palette.CATEGORICAL[3], "line": {"width": 1}},
     )  # fmt: skip
 
 
