@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,6 +28,7 @@ run = wandb.init(project="p", name="my run", config={"lr": 0.1, "net": {"depth":
 for step in range(200):
     run.log({"loss": 1 / (step + 1), "accuracy": {"left": step / 200}, "text": "x" * 300})
 run.log({"broken": float("nan")}, step=500)
+run.log({"weights": wandb.Histogram(np_histogram=([3, 0, 5], [0.0, 0.5, 1.0, 1.5]))}, step=501)
 run.finish()
 """
 MLFLOW = """
@@ -76,8 +79,30 @@ def test_a_wandb_run_opens_once_with_its_history(wandb_folder):
     np.testing.assert_allclose(table.query("tag == 'loss'")["value"], 1 / np.arange(1, 201))
     assert table.query("tag == 'accuracy.left'")["step"].tolist() == list(range(200))
     assert table.query("tag == 'broken'")["value"].isna().all()
+    histogram = run.table("histograms")
+    assert histogram["tag"].tolist() == ["weights"]
+    assert histogram["step"].tolist() == [501]
+    assert histogram["counts"].iloc[0].tolist() == [3, 0, 5]
+    np.testing.assert_allclose(histogram["edges"].iloc[0], [0.0, 0.5, 1.0, 1.5])
     assert run.problems == []
     assert validate(run.path) == []
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_an_exported_history_of_wandb_opens_as_scalars(tmp_path, suffix):
+    """Columns as the client's ``run.history()`` and the web page's export name them; a step may lack a metric."""
+    history = pd.DataFrame(
+        {"_step": range(300), "_runtime": 1.5, "_timestamp": 1.7e9, "loss": 0.5, "val.acc": [None] * 299 + [0.75]}
+    )
+    file = tmp_path / f"history{suffix}"
+    if suffix == ".csv":
+        history.to_csv(file, index=False)
+    else:
+        file.write_text("".join(json.dumps(row.dropna().to_dict()) + "\n" for _, row in history.iterrows()))
+    table = open_run(file).table("scalars")
+    assert table.query("tag == 'loss'")["step"].tolist() == list(range(300))
+    last = table.query("tag == 'val.acc'")
+    assert last[["step", "value", "wall_time"]].to_numpy().tolist() == [[299, 0.75, 1.7e9]]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)

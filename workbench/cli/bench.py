@@ -40,10 +40,10 @@ def _recording(rounds: int) -> Measured:
 
 
 def _readers(rounds: int) -> Measured:
-    from workbench.runs import benchmark
+    from workbench.runs import benchmark, memory_benchmark
 
-    found = benchmark.run(rounds=rounds)
-    return found, benchmark.markdown(found)
+    times, memory = benchmark.run(rounds=rounds), memory_benchmark.measure()
+    return {"time": times, "memory": memory}, f"{benchmark.markdown(times)}\n{memory_benchmark.markdown(memory)}"
 
 
 def _groups(rounds: int) -> Measured:

@@ -100,8 +100,8 @@ class _Text:
                 continue
             except RecursionError:
                 raise ValueError("it is nested too deeply") from None
-            # A number that ends with the buffer may go on behind it.
-            if end < len(self._text) or not self._more():
+            # A number that ends with the buffer may go on behind it, and one before "." or "e+" does.
+            if end < len(self._text) - 3 or not self._more():
                 self._place = end
                 return found
 
@@ -109,5 +109,6 @@ class _Text:
         """Read on, so much that a long value is tried a few times only; False at the end."""
         rest = self._text[self._place :]
         read = self._stream.read(max(_READ, len(rest)))
-        self._text, self._place = rest + read, 0
+        if read:
+            self._text, self._place = rest + read, 0
         return bool(read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,11 @@ def _chunks(file: Path) -> Iterator[pd.DataFrame]:
         "dtype": str, "na_values": [""], "keep_default_na": False, "encoding_errors": "replace", "on_bad_lines": "skip",
     }  # fmt: skip
     try:
-        width = max(1, len(pd.read_csv(file, nrows=0, **options).columns))
+        with file.open(encoding="utf-8", errors="replace", newline="") as stream:
+            width = max(1, len(next(csv.reader(stream), [])))
         with pd.read_csv(file, chunksize=max(1, _CELLS // width), **options) as chunks:
             yield from chunks
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, csv.Error) as error:
         raise RunFormatError(f"{file} is not a CSV table ({error}).") from None
 
 

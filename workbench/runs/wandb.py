@@ -115,10 +115,11 @@ def _take_history(history: Fields, points: Points, writer: RunWriter) -> None:
     for key, text in values.items():
         if key.startswith("_"):
             continue
-        value = json.loads(text)
-        for name, number in _numbers(key, value):
+        for name, number in _numbers(key, json.loads(text)):
             points.add(int(step), name, number, wall_time)
-        found = _histogram(value)
+    for key in (key.removesuffix("._type") for key, text in values.items() if key.endswith("._type")):
+        parts = {name[len(key) + 1 :]: json.loads(text) for name, text in values.items() if name.startswith(f"{key}.")}
+        found = _histogram(parts)
         if found is not None:
             writer.write("histograms", {"step": int(step), "tag": key, "edges": [found[0]], "counts": [found[1]]})
 
@@ -133,16 +134,16 @@ def _numbers(key: str, value: Any) -> Iterator[tuple[str, float]]:
             yield from _numbers(f"{key}.{name}", inner)
 
 
-def _histogram(value: Any) -> tuple[list[float], list[float]] | None:
-    """Edges and counts of a logged ``wandb.Histogram``: the edges in full, or as first edge, width and number."""
-    if not isinstance(value, dict) or value.get("_type") != "histogram":
+def _histogram(parts: dict[str, Any]) -> tuple[list[float], list[float]] | None:
+    """Edges and counts of a logged ``wandb.Histogram``, from the members that the client writes one by one."""
+    if parts["_type"] != "histogram":
         return None
-    counts, edges, packed = value.get("values"), value.get("bins"), value.get("packedBins")
-    if isinstance(packed, dict):
-        edges = [packed["min"] + packed["size"] * place for place in range(int(packed["count"]) + 1)]
-    numbers = [[as_number(item) for item in items] if isinstance(items, list) else [] for items in (edges, counts)]
-    whole = [[item for item in items if item is not None] for items in numbers]
-    return (whole[0], whole[1]) if whole == numbers and whole[1] and len(whole[0]) == len(whole[1]) + 1 else None
+    edges, counts = (
+        [as_number(item) for item in items] if isinstance(items := parts.get(name), list) else []
+        for name in ("bins", "values")
+    )
+    whole = [[item for item in items if item is not None] for items in (edges, counts)]
+    return (whole[0], whole[1]) if whole == [edges, counts] and counts and len(edges) == len(counts) + 1 else None
 
 
 FORMAT = Format("wandb", "Weights & Biases run", recognises, sources, read)
