@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+import concepts
 import influence
 import parts
 import selection
@@ -25,7 +26,7 @@ POINTS, CHECK_POINTS = 256, 64
 #: Which samples are offered; within each, those with the largest loss come first.
 WORST, BY_CLASS, BY_ATTRIBUTE, CHOSEN = "worst first", "by class", "by attribute", "the selection"
 #: What is asked on this page.
-MAPS, TRAINING = "where it looks", "which training data hurts"
+MAPS, CONCEPTS, TRAINING = "pixels", "concepts", "training data"
 UNITS = {
     "integrated gradients": "logits a pixel",
     "gradient × input": "logits a pixel",
@@ -258,11 +259,13 @@ with st.spinner("Rebuilding the net…", show_time=True):
 frame = recorded(run, found)
 if frame.empty:
     no_net("From none of the recorded pictures does the rebuilt net give the recorded answer.")
-view = one_of("Ask", [MAPS, TRAINING], "ask")
+view = one_of("Ask about", [MAPS, CONCEPTS, TRAINING], "ask")
 if view == MAPS:
     maps_view(run, found, frame)
+elif view == CONCEPTS:
+    concepts.section(run, found, frame)
 else:
     influence.section(run, found)
 with st.expander("How to read this", icon=":material/help:"):
-    st.markdown(HELP if view == MAPS else influence.HELP)
+    st.markdown({MAPS: HELP, CONCEPTS: concepts.HELP, TRAINING: influence.HELP}[view])
 parts.problems(run)

@@ -99,9 +99,7 @@ def test_maps_of_zeros_and_of_nothing_finite_are_drawn():
 
 
 def test_the_planted_labels_are_named_as_what_hurts_the_group_they_were_planted_in(open_app: OpenApp):
-    app = opened(
-        open_app, SAMPLES, run="digit-biases/skewed", ask="which training data hurts", whose="rotation", group="tilted"
-    )
+    app = opened(open_app, SAMPLES, run="digit-biases/skewed", ask="training data", whose="rotation", group="tilted")
     said = words(app)
     assert "left out: tilted and blurred (-" in said
     assert "TracIn: " in said
@@ -110,5 +108,14 @@ def test_the_planted_labels_are_named_as_what_hurts_the_group_they_were_planted_
 
 
 def test_a_run_whose_training_samples_are_not_known_says_so(open_app: OpenApp):
-    app = opened(open_app, SAMPLES, run="digit-pairs/joint", ask="which training data hurts")
+    app = opened(open_app, SAMPLES, run="digit-pairs/joint", ask="training data")
     assert "training samples of this run are not known" in words(app)
+
+
+def test_concepts_are_shown_beside_random_ones(open_app: OpenApp):
+    app = opened(open_app, SAMPLES, run="digit-biases/skewed", ask="concepts")
+    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    shown = figure["data"][1]["y"]
+    assert "blur: sharp" in shown
+    assert "colour: red" in shown
+    assert "the logit of digit 0" in words(app)

@@ -75,6 +75,7 @@ def _dots(part: pd.DataFrame) -> go.Scatter:
             "symmetric": False,
             "array": part["high"] - part["mean"],
             "arrayminus": part["mean"] - part["low"],
+            "color": UNKNOWN,
             "thickness": 1.5,
             "width": 3,
         },
