@@ -38,12 +38,10 @@ def panel(run: Run, stats: Conflict) -> None:
         training.run_variants(recipe, [variant], seed, gradients=rule)
         folder = f"{name}-seed-{seed}-{rule.lower()}"
         if (trained() / folder / variant / "run.json").is_file():
-            st.button(
-                "Both runs side by side", key=f"beside {folder}", icon=":material/compare_arrows:", type="primary",
-                on_click=_beside, args=(run, folder, variant),
-            )  # fmt: skip
-    if st.session_state.pop("beside", False):
-        st.switch_page("views/compare.py")
+            icon = ":material/compare_arrows:"
+            if st.button("Both runs side by side", key=f"beside {folder}", icon=icon, type="primary"):
+                _beside(run, folder, variant)
+                st.switch_page("views/compare.py")
 
 
 def _beside(run: Run, folder: str, variant: str) -> None:
@@ -53,4 +51,3 @@ def _beside(run: Run, folder: str, variant: str) -> None:
         shutil.copytree(run.path, place, dirs_exist_ok=True)
     collection.clear()
     look_later(f"{folder}/{BEFORE}", f"{folder}/{variant}", folder=TRAINED)
-    st.session_state["beside"] = True
