@@ -19,7 +19,7 @@ import pytest
 
 from workbench.cli.app import app_script
 from workbench.core import Run, RunWriter
-from workbench.lenses import LENSES, Lens, read
+from workbench.lenses import LENSES, Lens, look, read
 from workbench.lenses.links import first_verdict
 from workbench.runs import RunCollection, open_runs, sample_runs
 
@@ -240,11 +240,13 @@ def test_every_page(
 
 
 @pytest.mark.parametrize("slug", [lens.slug for lens in LENSES])
-def test_every_view_of_a_lens(browser: sync_api.Browser, server: str, shown: dict[str, str], place: str, slug: str):
-    lens = next(lens for lens in LENSES if lens.slug == slug)
+def test_every_view_of_a_lens(
+    browser: sync_api.Browser, server: str, shown: dict[str, str], runs: RunCollection, place: str, slug: str
+):
+    reading = look(runs[shown[slug]], slug)
     tab = Tab(browser, server)
     tab.open(slug, folder=place, run=shown[slug])
-    for view in lens.views[1:]:
+    for view in reading.lens.shown(reading.stats)[1:]:
         tab.look_further(view.title)
         tab.check(f"light-{slug}-{view.slug}", charts=2)
     tab.look_further("Numbers")

@@ -21,7 +21,10 @@ FOUND_BY = {
     "a background colour leaked the label": ("bias", r"paper = green"),
     "one task's loss is scaled 100 times": ("conflict", r"gradient of parity is \d+ times as long"),
     "label noise in one group": ("bias", r"annotator = cem"),
-    "a task duplicated under another name": ("conflict", r"parity and large .* mean cosine 1\.00 \(1\.00 to 1\.00\)"),
+    "a task duplicated under another name": (
+        "conflict",
+        r"parity – large have the same gradient .* one is a copy of the other",
+    ),
     "too large a learning rate": ("conflict", r"NaN or infinite .* smaller learning rate"),
     "a domain is mislabelled": ("bias", r"office = south"),
 }
