@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from workbench.core import Run, RunWriter
 from workbench.lenses import LENSES, figure_files, lens, read
+from workbench.lenses.sample_sets import remember, sample_set
 
 OpenApp = Callable[..., AppTest]
 SLUGS = [item.slug for item in LENSES]
@@ -161,11 +162,10 @@ def test_a_link_may_name_a_view_by_its_short_name(open_app: OpenApp, folder: Pat
     assert app.session_state["view"] == "ladder"
 
 
-def test_points_chosen_on_the_map_are_listed_with_their_words(open_app: OpenApp, folder: Path):
-    app = open_app(folder, run="whole").switch_page("views/domains.py").run()
-    points = [{"customdata": 3}, {"customdata": 5}]
-    app.session_state["domains map"] = {"selection": {"points": points, "point_indices": [0, 1]}}
-    app.run()
+def test_selected_samples_are_listed_below_the_map_with_their_words(open_app: OpenApp, folder: Path):
+    app = open_app(folder, run="whole")
+    app.query_params["selection"] = remember(Run(folder / "whole"), sample_set([3, 5], "two of them"))
+    app.switch_page("views/domains.py").run()
     assert_no_exception(app)
     assert "2 chosen samples" in text(app)
     assert any(element.value.startswith(("3\\:", "5\\:")) for element in app.caption)
