@@ -92,10 +92,9 @@ def record(job: Job) -> None:
             "accuracy/seen": accuracy(net, tensors(targets[SEEN])),
             "ratio": float(np.mean(list(masking.method.ratios.values()))),
         }
-        for name, chosen in (("early", lambda step: step <= EARLY), ("late", lambda step: step >= LATE)):
-            times = [share / base_share() for step, share in shares.items() if chosen(step)]
-            if times:
-                found[f"cue share {name}"] = max(times)
+        late = min(LATE, max(shares))  # a training that is cut short has only what it reached
+        for name, chosen in (("early", lambda step: step <= EARLY), ("late", lambda step: step >= late)):
+            found[f"cue share {name}"] = max(share / base_share() for step, share in shares.items() if chosen(step))
         job.results(found)
         if not job.lean:
             rec.checkpoint_model(job.variant.steps, net)
