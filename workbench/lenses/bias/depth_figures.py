@@ -9,9 +9,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from workbench.core import ConfigError
-from workbench.lenses.bias.drawing import STATES, empty, metric_axis, percent_ticks, rows_layout
+from workbench.lenses.bias.drawing import STATES, metric_axis, percent_ticks, rows_layout
 from workbench.lenses.bias.statistics import Bias
 from workbench.lenses.bias.words import difference_range, difference_text, range_text, value_text
+from workbench.lenses.empty_figure import empty
 from workbench.lenses.palette import UNKNOWN
 from workbench.lenses.words import count
 

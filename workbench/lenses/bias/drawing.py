@@ -101,10 +101,3 @@ def metric_name(stats: Bias) -> str:
 
 def percent_ticks(proportion: bool) -> dict[str, Any]:
     return {"tickformat": ".0%"} if proportion else {}
-
-
-def empty(reason: str) -> go.Figure:
-    """A figure that says why it is empty."""
-    figure = go.Figure()
-    figure.add_annotation(text=reason, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
-    return figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False}, height=240)

@@ -7,17 +7,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from workbench.core import ConfigError
-from workbench.lenses.bias.drawing import (
-    STATES,
-    dots,
-    empty,
-    metric_axis,
-    metric_name,
-    overall_line,
-    rows_layout,
-)
+from workbench.lenses.bias.drawing import STATES, dots, metric_axis, metric_name, overall_line, rows_layout
 from workbench.lenses.bias.statistics import Bias
 from workbench.lenses.bias.words import difference_text
+from workbench.lenses.empty_figure import empty
 from workbench.lenses.palette import CATEGORICAL, UNKNOWN, colours, faded, symbols
 from workbench.lenses.words import count
 

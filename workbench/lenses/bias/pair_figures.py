@@ -7,16 +7,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from workbench.core import ConfigError
-from workbench.lenses.bias.drawing import (
-    dots,
-    empty,
-    metric_axis,
-    metric_name,
-    percent_ticks,
-    rows_layout,
-)
+from workbench.lenses.bias.drawing import dots, metric_axis, metric_name, percent_ticks, rows_layout
 from workbench.lenses.bias.statistics import Bias
 from workbench.lenses.bias.words import range_text, value_text
+from workbench.lenses.empty_figure import empty
 from workbench.lenses.palette import DIVERGING, UNKNOWN, faded
 from workbench.lenses.words import count
 

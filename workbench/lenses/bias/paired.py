@@ -14,9 +14,10 @@ from workbench.core import Run, WorkbenchError
 from workbench.core.gramian import Z95
 from workbench.lenses.base import Verdict
 from workbench.lenses.bias.cube import Factor, Metric, build_factors, level_codes, level_key, select
-from workbench.lenses.bias.drawing import STATES, empty, percent_ticks, rows_layout
+from workbench.lenses.bias.drawing import STATES, percent_ticks, rows_layout
 from workbench.lenses.bias.statistics import MIN_SUPPORT, statistics, value_sql
 from workbench.lenses.bias.words import difference_range, difference_text, value_text
+from workbench.lenses.empty_figure import empty
 from workbench.lenses.intervals import benjamini_hochberg, normal_p
 from workbench.lenses.palette import UNKNOWN, faded
 from workbench.lenses.words import count

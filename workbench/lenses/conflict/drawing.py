@@ -176,10 +176,3 @@ def _key(state: int, fill: str) -> go.Bar:
     }
     pattern = {"shape": "/" if state == UNDETERMINED else "", "fgcolor": HATCH, "size": 6}
     return go.Bar(x=[None], y=[None], name=names[state], marker={"color": fill, "pattern": pattern}, hoverinfo="skip")
-
-
-def empty(reason: str) -> go.Figure:
-    """A figure that says why it is empty."""
-    figure = go.Figure()
-    figure.add_annotation(text=reason, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
-    return figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False}, height=240)

@@ -6,10 +6,11 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from workbench.lenses.conflict.drawing import MAX_ROWS, ONE_TASK, STATE_STYLE, empty, pair_index, short
+from workbench.lenses.conflict.drawing import MAX_ROWS, ONE_TASK, STATE_STYLE, pair_index, short
 from workbench.lenses.conflict.estimates import CONFLICT, STATES
 from workbench.lenses.conflict.figures import window_band
 from workbench.lenses.conflict.statistics import Conflict
+from workbench.lenses.empty_figure import empty
 from workbench.lenses.palette import CATEGORICAL, UNKNOWN, faded
 
 NO_FLOOR = "The noise floor needs at least three recorded steps with two or more mini-batches each."

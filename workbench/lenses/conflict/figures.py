@@ -19,7 +19,6 @@ from workbench.lenses.conflict.drawing import (
     WHISKER,
     cells,
     describe,
-    empty,
     grid,
     interval,
     module_index,
@@ -29,6 +28,7 @@ from workbench.lenses.conflict.drawing import (
 )
 from workbench.lenses.conflict.estimates import ALIGNED, BELOW_NOISE, CONFLICT, MISSING, STATES, UNDETERMINED, Estimate
 from workbench.lenses.conflict.statistics import Conflict
+from workbench.lenses.empty_figure import empty
 from workbench.lenses.palette import UNKNOWN, faded
 
 

@@ -14,7 +14,6 @@ from workbench.lenses.conflict.drawing import (
     STATE_STYLE,
     cells,
     describe,
-    empty,
     grid,
     module_index,
     number,
@@ -23,6 +22,7 @@ from workbench.lenses.conflict.drawing import (
 )
 from workbench.lenses.conflict.estimates import ALIGNED, BELOW_NOISE, CONFLICT, MISSING, STATES, UNDETERMINED, Estimate
 from workbench.lenses.conflict.statistics import RECON_THRESHOLD, Conflict
+from workbench.lenses.empty_figure import empty
 from workbench.lenses.palette import UNKNOWN, colours, dashes, faded, symbols
 
 

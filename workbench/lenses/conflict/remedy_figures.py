@@ -8,11 +8,12 @@ from plotly.subplots import make_subplots
 
 from workbench.core import ConfigError
 from workbench.lenses.conflict.affinity import Affinity, Grouping
-from workbench.lenses.conflict.drawing import ONE_TASK, READABLE_CELLS, STATE_STYLE, empty, number, short
+from workbench.lenses.conflict.drawing import ONE_TASK, READABLE_CELLS, STATE_STYLE, number, short
 from workbench.lenses.conflict.estimates import ALIGNED, CONFLICT
 from workbench.lenses.conflict.replay import Replay
 from workbench.lenses.conflict.statistics import Conflict
 from workbench.lenses.conflict.trials import ROUGH
+from workbench.lenses.empty_figure import empty
 from workbench.lenses.palette import CATEGORICAL, DIVERGING, UNKNOWN, faded
 
 NO_REPLAY = "A replay needs at least three recorded steps with two or more mini-batches each."

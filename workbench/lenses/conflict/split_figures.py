@@ -6,11 +6,12 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from workbench.lenses.conflict.drawing import READABLE_CELLS, empty, grid, number, short
+from workbench.lenses.conflict.drawing import READABLE_CELLS, grid, number, short
 from workbench.lenses.conflict.estimates import ALIGNED, CONFLICT
 from workbench.lenses.conflict.module_figures import NO_ROUTING
 from workbench.lenses.conflict.split import Split
 from workbench.lenses.conflict.statistics import Conflict
+from workbench.lenses.empty_figure import empty
 from workbench.lenses.palette import DIVERGING, SEQUENTIAL, UNKNOWN, colours, faded
 
 NO_INFLUENCE = (

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from workbench.core import ConfigError
+from workbench.lenses.domains.figures import label
 from workbench.lenses.domains.statistics import DomainShift
 from workbench.lenses.palette import UNKNOWN, colours, dashes, symbols
 
@@ -36,7 +37,7 @@ def spectrum_figure(stats: DomainShift, layer: str | None = None, step: int | No
             ratio, low, high = ratios.loc[name, ["value", "low", "high"]]
             figure.add_scatter(
                 x=part["place"], y=part["eigenvalue"], mode="lines+markers", legendgroup=name, showlegend=column == 1,
-                name=f"{_named(stats, name)}: separation {ratio:.2f} ({low:.2f}–{high:.2f})",
+                name=f"{label(stats, name)}: separation {ratio:.2f} ({low:.2f}–{high:.2f})",
                 line={"color": colour[name], "width": 2}, marker={"symbol": symbol[name], "size": 6},
                 row=1, col=column,
             )  # fmt: skip
@@ -63,7 +64,7 @@ def separation_figure(stats: DomainShift, layer: str | None = None) -> go.Figure
             x=part["step"],
             y=part["value"],
             mode="lines+markers",
-            name=_named(stats, name),
+            name=label(stats, name),
             line={"color": colour[name], "width": 2.5, "dash": dash[name]},
             marker={"symbol": symbol[name], "size": 9},
             error_y={
@@ -105,11 +106,11 @@ def agreement_figure(stats: DomainShift, layer: str | None = None, step: int | N
     pairs = list(dict.fromkeys(zip(rows["domain_a"], rows["domain_b"], strict=True)))
     labels = [f"{a} and {b}" for a, b in pairs]
     colour, dash, symbol = colours(labels), dashes(labels), symbols(labels)
-    for (a, b), label in zip(pairs, labels, strict=True):
+    for (a, b), name in zip(pairs, labels, strict=True):
         part = rows[(rows["domain_a"] == a) & (rows["domain_b"] == b)].sort_values("step")
         figure.add_scatter(
-            x=part["step"], y=part["angle"], mode="lines+markers", name=label, row=1, col=2,
-            marker={"symbol": symbol[label], "size": 8}, line={"color": colour[label], "dash": dash[label]},
+            x=part["step"], y=part["angle"], mode="lines+markers", name=name, row=1, col=2,
+            marker={"symbol": symbol[name], "size": 8}, line={"color": colour[name], "dash": dash[name]},
         )  # fmt: skip
     if len(now):
         figure.add_hline(
@@ -158,7 +159,3 @@ def _place(stats: DomainShift, layer: str | None, step: int | None) -> tuple[str
     layer = layer if layer in layers else layers[-1]
     steps = sorted(found.loc[found["layer"] == layer, "step"].unique())
     return layer, step if step is not None and step in steps else int(steps[-1])
-
-
-def _named(stats: DomainShift, domain: str) -> str:
-    return f"{domain} (held out)" if stats.held_out[stats.domains.index(domain)] else domain

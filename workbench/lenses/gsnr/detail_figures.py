@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from workbench.core import ConfigError
+from workbench.lenses.empty_figure import empty
 from workbench.lenses.gsnr.detail import SIGNS_BY_CHANCE
-from workbench.lenses.gsnr.figures import MAX_LINES, empty, short
+from workbench.lenses.gsnr.figures import MAX_LINES, short
 from workbench.lenses.gsnr.statistics import MASK_RATIOS, Gsnr
 from workbench.lenses.palette import CATEGORICAL, SEQUENTIAL, UNKNOWN, colours, dashes, faded, symbols
 

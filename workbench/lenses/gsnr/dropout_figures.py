@@ -9,8 +9,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from workbench.core import ConfigError
+from workbench.lenses.empty_figure import empty
 from workbench.lenses.gsnr.dropout import Cliff, Dropout, Overlay
-from workbench.lenses.gsnr.figures import empty, short
+from workbench.lenses.gsnr.figures import short
 from workbench.lenses.gsnr.statistics import Gsnr
 from workbench.lenses.palette import CATEGORICAL, SEQUENTIAL, UNKNOWN, colours, faded, symbols
 

@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 
 from workbench.core import ConfigError
 from workbench.core.schema import GSNR_QUANTILES
+from workbench.lenses.empty_figure import empty
 from workbench.lenses.gsnr.correction import LOG10_EDGES
 from workbench.lenses.gsnr.statistics import MASK_RATIOS, Gsnr, Span
 from workbench.lenses.palette import CATEGORICAL, SEQUENTIAL, UNKNOWN, colours, dashes, faded, symbols
@@ -324,13 +325,6 @@ def _span_box(figure: go.Figure, name: str, span: Span, colour: str) -> None:
         line={"color": colour, "width": 1}, mode="lines", name=f"{name} {span.n} recorded steps: pooled, 95 % interval",
         hoverinfo="name", row=1, col=1,
     )  # fmt: skip
-
-
-def empty(reason: str) -> go.Figure:
-    """A figure that says why it is empty."""
-    figure = go.Figure()
-    figure.add_annotation(text=reason, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
-    return figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False}, height=240)
 
 
 def short(name: str, longest: int = 26) -> str:

@@ -7,6 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from workbench.lenses.empty_figure import empty
 from workbench.lenses.labels.contingency import Pair, Rate
 from workbench.lenses.labels.statistics import Labels
 from workbench.lenses.palette import CATEGORICAL, SEQUENTIAL, UNKNOWN, colours, symbols
@@ -33,7 +34,7 @@ def matrix(stats: Labels, dataset_a: str | None = None, dataset_b: str | None = 
     """
     pair = stats.pair(dataset_a, dataset_b)
     if pair is None:
-        return _empty("No dataset's head was run on another dataset's samples.")
+        return empty("No dataset's head was run on another dataset's samples.")
     rows, columns = _order(pair)
     a, b = [pair.labels_a[i] for i in rows], [pair.labels_b[j] for j in columns]
     figure = make_subplots(
@@ -209,7 +210,7 @@ def conflicts(stats: Labels, dataset: str | None = None, limit: int = 30) -> go.
     rows = stats.conflicts if dataset is None else stats.conflicts[stats.conflicts["dataset"] == dataset]
     rows = rows[rows["share"].notna()]
     if not len(rows):
-        return _empty("No dataset's head was run on another dataset's samples.")
+        return empty("No dataset's head was run on another dataset's samples.")
     rows = rows.head(limit)
     names = [f"{row['dataset']}: {row['label']}  (n = {count(row['samples'])})" for _, row in rows.iterrows()]
     figure = go.Figure()
@@ -274,7 +275,7 @@ def pull(stats: Labels) -> go.Figure:
     """Cosine between the datasets' gradients on each label's output, the strongest conflict first."""
     rows = stats.gradients[stats.gradients["cosine"].notna()] if len(stats.gradients) else stats.gradients
     if not len(rows):
-        return _empty("No gradients of two datasets' losses on the outputs of labels were recorded, or none is sure.")
+        return empty("No gradients of two datasets' losses on the outputs of labels were recorded, or none is sure.")
     labels = [row["label"] if row["shared"] else f"{row['label']} (one dataset only)" for _, row in rows.iterrows()]
     if rows[["dataset_a", "dataset_b"]].drop_duplicates().shape[0] > 1:
         labels = [
@@ -321,7 +322,7 @@ def contexts(stats: Labels, limit: int = 20) -> go.Figure:
     """
     rows = stats.contexts.head(limit)
     if not len(rows):
-        return _empty("No two labels occur often enough in two datasets to compare their contexts.")
+        return empty("No two labels occur often enough in two datasets to compare their contexts.")
     names = [
         f"{row['label_x']} and {row['label_y']}{'' if row['q'] <= 0.05 else '  (alike)'}" for _, row in rows.iterrows()
     ]
@@ -359,10 +360,3 @@ def _odds(rows: pd.DataFrame, side: str, names: list[str], dataset: str, colour:
         ],
         hovertemplate=f"{dataset}: %{{x:.2f}}<br>%{{customdata}}<extra></extra>",
     )
-
-
-def _empty(reason: str) -> go.Figure:
-    """A figure that says why it is empty."""
-    figure = go.Figure()
-    figure.add_annotation(text=reason, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
-    return figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False}, height=240)
