@@ -149,9 +149,18 @@ def figure_download(fig: go.Figure, name: str) -> None:
                 figure_files.MIME[kind],
             )
         if not drawn:
-            kinds = ["png", "svg"]
-            st.segmented_control("Camera button saves", kinds, default="png", required=True, key=CAMERA)
-            st.caption("It is in the toolbar at the top right of every figure.")
+            _camera_choice(f"{CAMERA} {name}")
+
+
+def _camera_choice(key: str) -> None:
+    """What the browser's own camera saves: one choice for the whole session, offered beside every figure."""
+    st.session_state[key] = st.session_state.get(CAMERA, "png")
+
+    def keep() -> None:
+        st.session_state[CAMERA] = st.session_state[key]
+
+    st.segmented_control("Camera button saves", ["png", "svg"], required=True, key=key, on_change=keep)
+    st.caption("It is in the toolbar at the top right of every figure.")
 
 
 def file_name(text: str) -> str:

@@ -177,3 +177,22 @@ def test_the_numbers_of_a_lens_can_be_downloaded(open_app: OpenApp, folder: Path
     labels = [button.label for button in app.download_button]
     pictures = {"SVG", "PNG"} if figure_files.can_draw() else set()
     assert {"CSV", "Parquet", "HTML"} | pictures <= set(labels)
+
+
+@pytest.mark.parametrize("page", SLUGS)
+def test_pages_open_where_nothing_can_draw_pictures(
+    open_app: OpenApp, folder: Path, monkeypatch: pytest.MonkeyPatch, page: str
+):
+    monkeypatch.setattr(figure_files, "can_draw", lambda: False)
+    app = open_app(folder, run="whole").switch_page(f"views/{page}.py").run()
+    assert_no_exception(app)
+
+
+def test_the_camera_saves_what_was_chosen_once(open_app: OpenApp, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(figure_files, "can_draw", lambda: False)
+    app = open_app(folder, run="whole").switch_page("views/conflict.py").run()
+    choices = [item for item in app.get("button_group") if str(item.key).startswith("camera ")]
+    assert len(choices) >= 2
+    choices[0].set_value("svg").run()
+    assert_no_exception(app)
+    assert {item.value for item in app.get("button_group") if str(item.key).startswith("camera ")} == {"svg"}
