@@ -10,16 +10,18 @@ convincing for a net that learnt nothing; the checks are there to notice. Comput
 Sources: Sundararajan et al. 2017, Axiomatic Attribution for Deep Networks, arXiv:1703.01365 (integrated gradients,
 completeness); Zeiler and Fergus 2014, arXiv:1311.2901 (occlusion); Selvaraju et al. 2017, arXiv:1610.02391 (Grad-CAM);
 Yeh et al. 2019, On the (In)fidelity and Sensitivity of Explanations, arXiv:1901.09392; Adebayo et al. 2018, Sanity
-Checks for Saliency Maps, arXiv:1810.03292 (the re-initialised model). Ours: Grad-CAM keeps its negative values, the
-gradient is multiplied by the input's distance from the baseline, and the choices named at :class:`Checks`.
+Checks for Saliency Maps, arXiv:1810.03292 (the re-initialised model); Dhamdhere et al. 2018, arXiv:1805.12233 (layer
+conductance). Ours: Grad-CAM keeps its negative values, the gradient is multiplied by the input's distance from the
+baseline, a layer's conductance is summed over channels and each place shared out evenly over the pixels it covers, and
+the choices named at :class:`Checks`.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,19 +30,17 @@ from torch import Tensor, nn
 
 from workbench.core import ConfigError
 from workbench.core.gramian import student95
-from workbench.diagnostics.untouched import apply, device_of, untouched
+from workbench.diagnostics.attribution_maps import Question
+from workbench.diagnostics.untouched import apply, untouched
 
-Method = Literal["integrated gradients", "occlusion", "gradient × input", "grad-cam"]
-METHODS: tuple[Method, ...] = get_args(Method)
 #: Points on the way from the baseline to the input (Gauss-Legendre).
 N_STEPS = 128
-#: Side of the square that occlusion covers, and how far it moves, in pixels; 1 and 1 for inputs that are no pictures.
-WINDOW, STRIDE = 5, 2
+#: Methods whose maps add up to the difference of the outputs.
+SUMMING = ("integrated gradients", "layer conductance")
 #: Random regions per sample behind the infidelity, and random neighbours behind the sensitivity.
 N_REGIONS, N_NEIGHBOURS = 40, 5
 #: Largest change of an input value in the neighbours.
 RADIUS = 0.02
-_BATCH = 512
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Checks:
     """What there is to say against the maps, per sample.
 
     Attributes:
-        gap: Sum of the map minus ``difference``, in logits: 0 for exact integrated gradients. NaN for the other
-            methods, which promise no such sum.
+        gap: Sum of the map minus ``difference``, in logits: 0 for exact integrated gradients, and for the exact
+            conductance of a layer that everything passes. NaN for the other methods, which promise no such sum.
         difference: Output for the input minus output for the baseline, in logits.
         infidelity: How much of the change of the output the map misses when random regions are set to the baseline:
             E[(s Σ map - Δ output)²] / E[(Δ output)²] over regions, with the best scale s. 0 is a map that predicts
@@ -111,22 +111,22 @@ def attribute(
     The model runs in eval mode and is left as it was: modes, buffers, ``.grad`` and random states.
 
     Args:
-        method: One of :data:`METHODS`.
+        method: One of :data:`attribution_maps.METHODS`.
         task: Which output of a model that returns a mapping task -> logits; needed when there are several.
         target: The class, for all samples or per sample; by default the one with the largest logit.
         baseline: What "nothing to see" looks like: one value, or an input for each sample.
-        layer: Name of the convolution that Grad-CAM looks at; the last one by default.
-        n_steps: Points of integrated gradients; more close the gap of nets with many kinks.
+        layer: Name of the module that Grad-CAM and layer conductance look at; the last convolution by default.
+        n_steps: Points of integrated gradients and conductance; more close the gap of nets with many kinks.
         forward: How to run the model; it returns logits [N, C] (or one value per sample, [N]), or a mapping of such.
 
     Returns:
-        Shaped like ``inputs``; [N, H, W] for Grad-CAM.
+        Shaped like ``inputs``; [N, H, W] for Grad-CAM and layer conductance.
 
     Raises:
         ConfigError: an unknown method, task, layer or class, or an output that is not [N, C].
     """
     with untouched(model), torch.enable_grad():
-        question = _Question.of(model, inputs, method, task, target, baseline, layer, n_steps, forward)
+        question = Question.of(model, inputs, method, task, target, baseline, layer, n_steps, forward)
         return question.maps(question.inputs).cpu().numpy()
 
 
@@ -146,13 +146,13 @@ def check(
 ) -> Checks:
     """Checks of the maps that :func:`attribute` made with the same arguments. The same seed gives the same numbers."""
     with untouched(model), torch.enable_grad():
-        question = _Question.of(model, inputs, method, task, target, baseline, layer, n_steps, forward)
+        question = Question.of(model, inputs, method, task, target, baseline, layer, n_steps, forward)
         if len(maps) != len(inputs):
             raise ConfigError(f"There must be one map per input; got {len(maps)} maps and {len(inputs)} inputs.")
         with torch.no_grad():
             difference = question.value(question.inputs) - question.value(question.baseline)
         total = torch.from_numpy(maps).to(difference).flatten(1).sum(1)
-        gap = total - difference if question.method == "integrated gradients" else torch.full_like(total, torch.nan)
+        gap = total - difference if question.method in SUMMING else torch.full_like(total, torch.nan)
         return Checks(
             gap=_numbers(gap),
             difference=_numbers(difference),
@@ -206,129 +206,7 @@ def reinitialised(model: nn.Module, seed: int = 0) -> nn.Module:
     return twin
 
 
-@dataclass(frozen=True)
-class _Question:
-    """One output of one model, asked in one way about some inputs."""
-
-    model: nn.Module
-    inputs: Tensor
-    method: str
-    task: str | None
-    target: Tensor
-    baseline: Tensor
-    layer: str | None
-    n_steps: int
-    forward: Callable[[nn.Module, Any], Any]
-
-    @staticmethod
-    def of(
-        model: nn.Module,
-        inputs: Tensor,
-        method: str,
-        task: str | None,
-        target: int | Tensor | None,
-        baseline: float | Tensor,
-        layer: str | None,
-        n_steps: int,
-        forward: Callable[[nn.Module, Any], Any],
-    ) -> _Question:
-        if method not in METHODS:
-            raise ConfigError(f"Unknown attribution method '{method}'. Methods: {', '.join(METHODS)}.")
-        if n_steps < 1 or not len(inputs):
-            raise ConfigError(f"Attribution needs inputs and n_steps of at least 1; got {len(inputs)} and {n_steps}.")
-        given = inputs.detach().to(device_of(model))
-        ground = torch.as_tensor(baseline).detach().to(given).expand_as(given)
-        with torch.no_grad():
-            logits = task_logits(forward(model, given), task)
-        if target is None:
-            asked = logits.argmax(1)
-        else:
-            asked = torch.as_tensor(target).to(device=given.device, dtype=torch.long).expand(len(given))
-        if bool(((asked < 0) | (asked >= logits.shape[1])).any()):
-            raise ConfigError(f"target must be a class from 0 to {logits.shape[1] - 1}; got {asked.tolist()}.")
-        return _Question(model, given, method, task, asked, ground, layer, n_steps, forward)
-
-    def of_model(self, model: nn.Module) -> _Question:
-        return _Question(**self.__dict__ | {"model": model.eval()})
-
-    def logits(self, inputs: Tensor) -> Tensor:
-        return task_logits(self.forward(self.model, inputs), self.task)
-
-    def value(self, inputs: Tensor) -> Tensor:
-        """The explained output, one number per sample."""
-        return self.logits(inputs).gather(1, self.target[:, None])[:, 0]
-
-    def maps(self, inputs: Tensor) -> Tensor:
-        """Maps of these inputs: the question's own ones, or k neighbours of each, one sample's beside each other."""
-        from captum import attr
-
-        repeats = len(inputs) // len(self.inputs)
-        target, ground = (item.repeat_interleave(repeats, 0) for item in (self.target, self.baseline))
-        leaf = inputs.detach().clone().requires_grad_()
-        if self.method == "integrated gradients":
-            way = attr.IntegratedGradients(self.logits)
-            size = max(_BATCH, len(leaf))
-            found = way.attribute(leaf, ground, target, n_steps=self.n_steps, internal_batch_size=size)
-        elif self.method == "gradient × input":
-            found = attr.Saliency(self.logits).attribute(leaf, target, abs=False) * (inputs - ground)
-        elif self.method == "occlusion":
-            window, strides = _window(inputs)
-            with torch.no_grad():
-                found = attr.Occlusion(self.logits).attribute(
-                    inputs, window, strides, ground, target, perturbations_per_eval=max(1, _BATCH // len(inputs))
-                )
-        else:
-            found = self._grad_cam(leaf, target)
-        return found.detach()
-
-    def _grad_cam(self, leaf: Tensor, target: Tensor) -> Tensor:
-        from captum.attr import LayerAttribution, LayerGradCam
-
-        if leaf.ndim != 4:
-            raise ConfigError(f"Grad-CAM needs pictures [N, C, H, W]; got inputs of shape {tuple(leaf.shape)}.")
-        coarse = LayerGradCam(self.logits, _convolution(self.model, self.layer)).attribute(leaf, target)
-        return LayerAttribution.interpolate(coarse, tuple(leaf.shape[2:]), "bilinear")[:, 0]
-
-
-def task_logits(output: Any, task: str | None) -> Float[Tensor, "N C"]:
-    """The logits of one task in what a model returns; one value per sample, [N], becomes [N, 1].
-
-    Raises:
-        ConfigError: the task is not in the output, or the output is not [N, C].
-    """
-    if isinstance(output, Mapping):
-        if task is None and len(output) == 1:
-            task = next(iter(output))
-        if task not in output:
-            raise ConfigError(f"Say which task to explain; got {task!r}, the model has: {', '.join(map(str, output))}.")
-        output = output[task]
-    if isinstance(output, Tensor) and output.ndim == 1:
-        output = output[:, None]
-    if not isinstance(output, Tensor) or output.ndim != 2:
-        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ConfigError(f"The explained output must be logits of shape [N, C]; got {found}.")
-    return output
-
-
-def _window(inputs: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Shape and strides of what occlusion covers at once: a square in all channels, else a single value."""
-    if inputs.ndim != 4:
-        return (1,) * (inputs.ndim - 1), (1,) * (inputs.ndim - 1)
-    channels, height, width = inputs.shape[1:]
-    return (channels, min(WINDOW, height), min(WINDOW, width)), (channels, min(STRIDE, height), min(STRIDE, width))
-
-
-def _convolution(model: nn.Module, layer: str | None) -> nn.Module:
-    modules = dict(model.named_modules())
-    convolutions = [name for name, module in modules.items() if isinstance(module, nn.Conv2d)]
-    name = layer if layer is not None else (convolutions or [""])[-1]
-    if not name or name not in modules:
-        known = ", ".join(convolutions) or "none"
-        raise ConfigError(f"Grad-CAM needs the name of a convolution; got {layer!r}. Convolutions: {known}.")
-    return modules[name]
-
-
-def _infidelity(question: _Question, maps: np.ndarray, seed: int) -> Tensor:
+def _infidelity(question: Question, maps: np.ndarray, seed: int) -> Tensor:
     """Missed share of the output's changes when random regions are removed."""
     from captum.metrics import infidelity
 
@@ -368,7 +246,7 @@ def _regions(inputs: Tensor) -> Tensor:
     return region.to(inputs).expand_as(inputs).contiguous()
 
 
-def _sensitivity(question: _Question, seed: int) -> Tensor:
+def _sensitivity(question: Question, seed: int) -> Tensor:
     from captum.metrics import sensitivity_max
 
     def explained(given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

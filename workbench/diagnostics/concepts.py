@@ -27,7 +27,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from workbench.core import ConfigError
-from workbench.diagnostics.attribution import task_logits
+from workbench.diagnostics.attribution_maps import task_logits
 from workbench.diagnostics.untouched import apply, device_of, untouched
 
 #: Random concepts, random halves behind the range, and samples of each kind at most and at least.

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from workbench.core import ConfigError
 from workbench.core.gramian import student95
-from workbench.diagnostics.attribution import task_logits
+from workbench.diagnostics.attribution_maps import task_logits
 from workbench.diagnostics.untouched import apply, device_of, in_batches, untouched
 
 #: Penalty on the squared parameters of the head that the influence function is about, for losses in nats a sample.
