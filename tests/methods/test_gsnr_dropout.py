@@ -20,6 +20,7 @@ from workbench.methods.gsnr_dropout import (
     GsnrDropout,
     between_domains,
     between_samples,
+    between_steps,
     domain_gradients,
     generalisation_ratio,
     hard_mask,
@@ -40,6 +41,29 @@ def test_gsnr_of_two_gradients_is_its_closed_form():
     assert between_samples(g, epsilon=0).item() == 2
     assert between_domains(g, epsilon=0).item() == 4
     assert mean_size(-g).item() == 2
+
+
+def test_gsnr_of_running_means_is_its_closed_form():
+    # Of the gradients 3 and 1, weighed alike: m = 2, v = 5, so r = 4 / (5 - 4). A steady gradient has no noise at all.
+    mean, square = torch.tensor([2.0, 2.0], dtype=torch.float64), torch.tensor([5.0, 4.0], dtype=torch.float64)
+    assert between_steps(mean, square, epsilon=0.0).tolist() == [4.0, math.inf]
+    assert between_steps(mean, square, epsilon=1e-3)[1].item() == pytest.approx(4e3)
+
+
+@given(seeds, st.floats(0.05, 0.95))
+def test_running_means_equal_a_plain_loop_over_all_steps(seed, decay):
+    net = small_net(dtype=torch.float64)
+    data, method = Digits(net, seed, dtype=torch.float64), GsnrDropout(net, Config(score="steps", decay=decay))
+    rows = []
+    for _ in range(4):
+        data.next()
+        rows.append(torch.autograd.grad(sum(loss.mean() for loss in data.now.values()), net[0].weight)[0])
+        step(method, data)
+    weights = decay ** torch.arange(3, -1, -1, dtype=torch.float64)
+    weights = (weights / weights.sum())[:, None, None]
+    past = torch.stack(rows)
+    mean, square = (weights * past).sum(0), (weights * past.square()).sum(0)
+    torch.testing.assert_close(method.scores["0.weight"], mean.square() / (square - mean.square() + 1e-12))
 
 
 def test_generalisation_ratio_is_its_closed_form():
@@ -175,7 +199,7 @@ def test_biases_and_scales_are_never_masked():
 
 
 @pytest.mark.parametrize("site", ["weight", "gradient"])
-@pytest.mark.parametrize("score", ["domains", "samples", "size", "random"])
+@pytest.mark.parametrize("score", ["domains", "samples", "steps", "size", "random"])
 @pytest.mark.parametrize("off", [{"ratio": 0.0}, {"until": 0}, {"ratio": 1e-6}])
 def test_switched_off_it_is_the_baseline_to_the_last_bit(site, score, off):
     # The last case runs the whole machinery, with masks that leave out floor(1e-6 P) = 0 weights.

@@ -82,7 +82,8 @@ def test_a_learned_ratio_needs_a_domain_to_hold_back(score):
         ({"learned": True, "ratio": 0.6}, "below max_ratio"),
         ({"learned": True, "ratio": 0.0}, "above 0"),
         ({"learned": True, "ranked": "net"}, "ranked='tensor'"),
-        ({"temperature": 0.0}, "must be positive"),
+        ({"temperature": 0.0}, "temperature must be positive"),
+        ({"decay": 1.0}, "decay must lie between 0 and 1"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(wrong, text):

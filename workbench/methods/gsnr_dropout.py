@@ -6,6 +6,7 @@ masked weights is fixed, or learned by asking at each step what would have helpe
 
     r_j    = m_j² / (s_j² + ε)                             GSNR between B samples: mean, unbiased variance of g_ij
     r_j    = (1/K Σ_d g_dj)² / (Var_d g_dj + ε)            GSNR between K domains: population variance of their means
+    r_j    = m_j² / (v_j − m_j² + ε)                       GSNR between steps: running means of g_j and of g_j²
     M_j    = 0 for the floor(p P) largest r_j, else 1      mask of P weights; no gradient flows through it
     θ     <- θ − lr d/dθ L(θ ⊙ M)                          site "weight": neither acts nor learns in this step
     θ     <- θ − lr M ⊙ d/dθ L(θ)                          site "gradient": acts, does not learn
@@ -18,7 +19,7 @@ masked weights is fixed, or learned by asking at each step what would have helpe
 
 Letters: P weights of one tensor (or of the whole net), B samples, K domains, g a gradient, L the sum over domains of
 the mean loss in nats, φ one number per weight tensor, α the step tried out, β the step of φ. At test time nothing is
-masked. Biases and the scales of normalisations are never masked.
+masked. Biases and the scales of normalisations are never masked. A running mean is β-weighted, divided by 1 − β^t.
 
 In plain words: a net trained on several domains tends to rely on few cues that work in all of them, and fails where
 these break. This method looks, at every step, for the weights on which the training domains agree most strongly, and
@@ -33,10 +34,12 @@ Family: domain generalisation
 
 Cite: Michalkiewicz, Faraki, Yu, Chandraker, Baktashmotlagh 2023, Domain Generalization Guided by Gradient Signal to
 Noise Ratio of Parameters, ICCV, arXiv:2310.07361. GSNR, W and R: Liu, Jiang, Bai, Chen, Wang 2020, Understanding Why
-Neural Networks Generalize Well Through GSNR of Parameters, ICLR, arXiv:2001.07384.
+Neural Networks Generalize Well Through GSNR of Parameters, ICLR, arXiv:2001.07384. Between steps: Cho, Kim, Kim 2025,
+One-Step Generalization Ratio Guided Optimization for Domain Generalization (GENIE), ICML.
 The paper's: masking the parameters with the highest GSNR in place of a random dropout mask, and learning the ratio by
 meta-learning. Ours, because these details were not found: variance between domains by default, both sites, ranking per
-tensor, no rescaling by 1/(1 − p), ε = 1e-12, and the learned ratio's form (sigmoid, soft mask on ranks, T, α, β).
+tensor, no rescaling by 1/(1 − p), ε = 1e-12, the learned ratio's form (sigmoid, soft mask on ranks, T, α, β), and one
+decay for both running means, which keeps v − m² from being negative.
 """
 
 from __future__ import annotations
@@ -66,19 +69,19 @@ class Config:
 
     Attributes:
         ratio: p, the share of weights to mask; with ``learned`` the ratio to start from. 0 trains as if without.
-        score: What ranks the weights: GSNR between "domains" or "samples", the "size" of the mean gradient, or
-            "random" (plain dropout of weights).
+        score: What ranks the weights: GSNR between "domains", "samples" or (cheaper, from running means) "steps", the
+            "size" of the mean gradient, or "random" (plain dropout of weights).
         drop: The "highest" or the "lowest" scores; the latter is a control.
         site: Mask the "weight" or its "gradient".
         ranked: Within each "tensor", or over the whole "net".
         rescale: Divide the kept weights by 1 − p (site "weight" only).
         until: Steps after which nothing is masked any more; None for never.
-        learned: Learn a ratio for each tensor.
-        max_ratio, temperature, inner_lr, outer_lr: p_max, T, α and β of the learned ratio.
+        learned: Learn a ratio for each tensor; max_ratio, temperature, inner_lr and outer_lr are p_max, T, α and β.
+        decay: Of the running means, from each step to the next.
     """
 
     ratio: float = 0.05
-    score: Literal["domains", "samples", "size", "random"] = "domains"
+    score: Literal["domains", "samples", "steps", "size", "random"] = "domains"
     drop: Literal["highest", "lowest"] = "highest"
     site: Literal["weight", "gradient"] = "weight"
     ranked: Literal["tensor", "net"] = "tensor"
@@ -89,6 +92,7 @@ class Config:
     temperature: float = 0.05
     inner_lr: float = 0.05
     outer_lr: float = 1.0
+    decay: float = 0.9
 
     def __post_init__(self) -> None:
         if not 0 <= self.ratio < 1:
@@ -100,11 +104,11 @@ class Config:
             )
         if self.learned and self.ranked == "net":
             raise ConfigError("A learned ratio belongs to one weight tensor: use ranked='tensor'.")
-        if min(self.temperature, self.inner_lr, self.outer_lr) <= 0:
-            raise ConfigError(
-                f"temperature, inner_lr and outer_lr must be positive; got {self.temperature}, {self.inner_lr} and "
-                f"{self.outer_lr}."
-            )
+        for name in ("temperature", "inner_lr", "outer_lr"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be positive; got {getattr(self, name)}.")
+        if not 0 < self.decay < 1:
+            raise ConfigError(f"decay must lie between 0 and 1; got {self.decay}.")
 
 
 def between_samples(gradients: Float[Tensor, "B ..."], epsilon: float = EPSILON) -> Float[Tensor, "*P"]:
@@ -130,6 +134,13 @@ def between_domains(gradients: Float[Tensor, "K ..."], epsilon: float = EPSILON)
             "domain, or rank by GSNR between samples (score='samples')."
         )
     return gradients.mean(dim=0).square() / (gradients.var(dim=0, unbiased=False) + epsilon)
+
+
+def between_steps(
+    mean: Float[Tensor, "*P"], square: Float[Tensor, "*P"], epsilon: float = EPSILON
+) -> Float[Tensor, "*P"]:
+    """GSNR from running means of the gradient and its square, such as Adam's; of one step, the order of the sizes."""
+    return mean.square() / ((square - mean.square()).clamp_min(0) + epsilon)
 
 
 def mean_size(gradients: Float[Tensor, "K ..."]) -> Float[Tensor, "*P"]:
@@ -192,11 +203,12 @@ def total(losses: Tensors) -> Float[Tensor, ""]:
 
 def domain_gradients(losses: Tensors, weights: Tensors) -> dict[str, Float[Tensor, "K ..."]]:
     """Gradient of each domain's mean loss. One backward pass a domain; the graph is kept."""
-    inputs = list(weights.values())
-    rows = [
-        torch.autograd.grad(loss.mean(), inputs, retain_graph=True, materialize_grads=True) for loss in losses.values()
-    ]
+    rows = [_slopes(loss.mean(), weights) for loss in losses.values()]
     return {name: torch.stack(column) for name, column in zip(weights, zip(*rows, strict=True), strict=True)}
+
+
+def _slopes(loss: Tensor, weights: Tensors) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(loss, list(weights.values()), retain_graph=True, materialize_grads=True)
 
 
 def sample_gradients(losses: Tensors, weights: Tensors) -> dict[str, Float[Tensor, "B ..."]]:
@@ -263,12 +275,10 @@ class GsnrDropout:
         self.masks: dict[str, Tensor] = {}
         self.step = 0
         self._draws = torch.Generator().manual_seed(seed)
+        self._running = {name: torch.zeros(2, *value.shape).to(value) for name, value in self.weights.items()}
         start = math.log(config.ratio / (config.max_ratio - config.ratio)) if config.learned else 0.0
-        self.logits = (
-            {name: torch.tensor(start, device=value.device) for name, value in self.weights.items()}
-            if config.learned
-            else {}
-        )
+        adapted = self.weights if config.learned else {}
+        self.logits = {name: torch.tensor(start, device=value.device) for name, value in adapted.items()}
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -312,8 +322,7 @@ class GsnrDropout:
         overlapping = overlap(self.masks, masks) if self.masks and masks else math.nan
         self.masks = masks
         self.step += 1
-        ratios = {f"ratio/{name}": ratio if masks else 0.0 for name, ratio in self.ratios.items()}
-        return {"overlap": overlapping} | ratios
+        return {"overlap": overlapping} | {f"ratio/{name}": p if masks else 0.0 for name, p in self.ratios.items()}
 
     def _needed(self, losses_of: LossesOf | None) -> LossesOf:
         if losses_of is None:
@@ -333,16 +342,24 @@ class GsnrDropout:
         elif score == "samples":
             rows = sample_gradients(losses, self.weights)
             found = {name: between_samples(row) for name, row in rows.items()}
+        elif score == "steps":
+            found = {name: between_steps(*moments) for name, moments in self._moments(losses).items()}
         else:
             rows = domain_gradients(losses, self.weights)
             rule = between_domains if score == "domains" else mean_size
             found = {name: rule(row) for name, row in rows.items()}
         return found if self.config.drop == "highest" else {name: -value for name, value in found.items()}
 
+    def _moments(self, losses: Tensors) -> dict[str, Float[Tensor, "2 ..."]]:
+        """Running means of the gradient and of its square after this step, their start at 0 corrected for."""
+        decay = self.config.decay
+        for kept, slope in zip(self._running.values(), _slopes(total(losses), self.weights), strict=True):
+            kept.mul_(decay).add_(torch.stack([slope, slope.square()]), alpha=1 - decay)
+        return {name: kept / (1 - decay ** (self.step + 1)) for name, kept in self._running.items()}
+
     def _learn(self, losses: Tensors, losses_of: LossesOf) -> None:
         """One step of φ; the domain held back is drawn at random."""
-        domains = list(losses)
-        if len(domains) < 2:
+        if len(domains := list(losses)) < 2:
             raise ConfigError(f"A learned ratio holds one domain back and needs at least 2; got {len(domains)}.")
         held_back = domains.pop(int(torch.randint(len(domains), (), generator=self._draws)))
         ranked = {name: ranks(score) for name, score in self.scores.items()}

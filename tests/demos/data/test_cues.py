@@ -5,13 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from workbench.demos.data.changes import rotate
 from workbench.demos.data.cues import (
+    CUELESS_SOURCES,
+    CUELESS_TARGETS,
     INPUT_GROUPS,
     SEEN,
     SIZE,
     SOURCES,
     STRENGTH,
     TARGETS,
+    TURNED,
     UNSEEN,
     cued,
     cued_domains,
@@ -62,6 +66,21 @@ def test_in_the_target_the_cue_hardly_works_any_more(domains):
     assert min(shown[name] for name in (*SOURCES, SEEN)) > 0.8
     assert shown[UNSEEN] < 0.3
     assert TARGETS[UNSEEN].reliability == 0.1
+
+
+def test_the_control_shows_the_same_digits_without_a_cue_and_turns_its_target(domains):
+    sources, targets = cued_domains(np.random.default_rng(0), CUELESS_SOURCES, CUELESS_TARGETS)
+    for found in (*sources.values(), *targets.values()):
+        assert not found.inputs[:, SIZE * SIZE :].any()
+    for name in SOURCES:  # the digits are dealt before any cue is drawn; upright ones come first
+        assert sources[name].inputs.shape == domains[0][name].inputs.shape
+    assert np.array_equal(sources["upright"].pictures, domains[0]["upright"].pictures)
+    assert np.array_equal(targets[SEEN].labels, targets[TURNED].labels)
+    assert not np.array_equal(targets[SEEN].pictures, targets[TURNED].pictures)
+    # Upright digits and the same ones turned lie further apart than 30 degrees take them.
+    turned = rotate(targets[SEEN].pictures, 30)
+    apart = [np.square(targets[SEEN].pictures - other).mean() for other in (turned, targets[TURNED].pictures)]
+    assert apart[1] > apart[0] > 0
 
 
 def test_a_seed_decides_the_domains(domains):

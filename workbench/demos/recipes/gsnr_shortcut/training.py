@@ -9,7 +9,17 @@ import torch
 from torch import nn
 
 from workbench.core import Domain, RunWriter, Task
-from workbench.demos.data.cues import INPUT_GROUPS, SEEN, SIZE, SOURCES, TARGETS, UNSEEN, Cued, cued_domains
+from workbench.demos.data.cues import (
+    CUELESS_SOURCES,
+    CUELESS_TARGETS,
+    INPUT_GROUPS,
+    SEEN,
+    SIZE,
+    SOURCES,
+    TARGETS,
+    Cued,
+    cued_domains,
+)
 from workbench.demos.data.thumbnails import pngs
 from workbench.demos.masking import Masking
 from workbench.demos.recipe import Job
@@ -42,7 +52,10 @@ CONFIGS: Mapping[str, Config] = {
     "lowest": Config(drop="lowest"),
     "samples": Config(score="samples"),
     "size": Config(score="size"),
+    "steps": Config(score="steps"),
 }
+#: How the names of variants begin whose digits have no cue, and are tested turned.
+TURNED = "turned-"
 #: The shortcut is looked for in this share of the first layer's weights; early and late in training.
 TOP_SHARE, EARLY, LATE = 0.1, 20, 150
 FIRST = "first.weight"
@@ -56,12 +69,14 @@ def record(job: Job) -> None:
         sweep(job)
         return
     rng = np.random.default_rng(job.seed)
-    sources, targets = cued_domains(rng)
-    net, config = make_net(), CONFIGS[job.variant.name]
+    cueless = job.variant.name.startswith(TURNED)
+    worlds = (CUELESS_SOURCES, CUELESS_TARGETS) if cueless else (SOURCES, TARGETS)
+    sources, targets = cued_domains(rng, *worlds)
+    net, config = make_net(), CONFIGS[job.variant.name.removeprefix(TURNED)]
     batches = {name: tensors(cued) for name, cued in sources.items()}
     with job.recorder(
         tasks=[Task(TASK, classes=tuple("0123456789"))],
-        domains=[*(Domain(name) for name in SOURCES), *(Domain(name, held_out=True) for name in TARGETS)],
+        domains=[*(Domain(name) for name in sources), *(Domain(name, held_out=True) for name in targets)],
         datasets=["uci"],
         config=TRAINING.describe(
             n_train=sum(map(len, sources.values())),
@@ -80,22 +95,21 @@ def record(job: Job) -> None:
             record_samples(rec, targets)
 
         def probe(step: int) -> None:
-            shares[step] = record_cue_share(rec, step, net, batches)
+            if not cueless:
+                shares[step] = record_cue_share(rec, step, net, batches)
             if not job.lean and step in FULL:
                 record_fully(rec, step, net, batches, targets, masking)
 
         fit(
             job, rec, net, TRAINING, lambda n: draw_batch(batches, n, rng), masking.losses, probe, rule=masking.rule
         )  # fmt: skip
+        unseen = next(name for name in targets if name != SEEN)
         found = {
-            "accuracy/unseen": accuracy(net, tensors(targets[UNSEEN])),
+            "accuracy/unseen": accuracy(net, tensors(targets[unseen])),
             "accuracy/seen": accuracy(net, tensors(targets[SEEN])),
             "ratio": float(np.mean(list(masking.method.ratios.values()))),
         }
-        late = min(LATE, max(shares))  # a training that is cut short has only what it reached
-        for name, chosen in (("early", lambda step: step <= EARLY), ("late", lambda step: step >= late)):
-            found[f"cue share {name}"] = max(share / base_share() for step, share in shares.items() if chosen(step))
-        job.results(found)
+        job.results(found | ({} if cueless else largest_shares(shares)))
         if not job.lean:
             rec.checkpoint_model(job.variant.steps, net)
 
@@ -103,6 +117,16 @@ def record(job: Job) -> None:
 def base_share() -> float:
     """The cue's share of all first-layer weights."""
     return INPUT_GROUPS["cue"] / sum(INPUT_GROUPS.values())
+
+
+def largest_shares(shares: Mapping[int, float]) -> dict[str, float]:
+    """The cue's largest share of the highest GSNR, early and late in training, in multiples of its share of weights."""
+    late = min(LATE, max(shares))  # a training that is cut short has only what it reached
+    times = {step: share / base_share() for step, share in shares.items()}
+    return {
+        "cue share early": max(value for step, value in times.items() if step <= EARLY),
+        "cue share late": max(value for step, value in times.items() if step >= late),
+    }
 
 
 def record_cue_share(rec: RunWriter, step: int, net: nn.Module, batches: Batch) -> float:
