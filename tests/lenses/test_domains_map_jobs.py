@@ -3,12 +3,13 @@ import time
 
 import numpy as np
 import pytest
+from domains_runs import write_run
 
 from workbench.core import ConfigError
 from workbench.core.files import cache_folder
-from workbench.lenses.domains import maps
 from workbench.lenses.domains.map_jobs import MapFailed, MapJob, _prune, find_map, finished_map, start_map
 from workbench.lenses.domains.points import Points
+from workbench.lenses.domains.statistics import statistics
 from workbench.lenses.domains.umap_worker import relations
 
 
@@ -36,13 +37,17 @@ def test_a_job_is_found_by_the_content_of_its_points():
     assert find_map(_points()).state == "absent"
 
 
-def test_a_finished_map_is_used_and_an_unfinished_one_replaced_by_pca():
-    points = _points()
-    assert maps.layout_of(points, "umap").method == "pca"
+def test_a_finished_map_is_used_and_an_unfinished_one_replaced_by_pca(tmp_path):
+    run = write_run(tmp_path / "run", shifts={"a": 0.0, "b": 1.0}, steps=(0,), layers=("trunk",))
+    clouds = statistics(run, permutations=19).clouds
+    points = clouds.points("trunk", 0)
+    assert clouds.layout("trunk", 0, "umap").method == "pca"
+    assert clouds.layout("trunk", 0, "umap") is clouds.layout("trunk", 0)
     _finish(find_map(points), points.features[:, :2].astype(np.float64))
     layout = finished_map(points)
     assert layout is not None
-    assert maps.layout_of(points, "umap").method == layout.method == "umap"
+    assert clouds.layout("trunk", 0, "umap").method == layout.method == "umap"
+    assert clouds.layout("trunk", 0, "umap") is clouds.layout("trunk", 0, "umap")
     assert start_map(points).state == "done"
 
 

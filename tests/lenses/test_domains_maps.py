@@ -30,11 +30,29 @@ def test_one_column_still_gives_two_coordinates():
     assert maps.pca_layout(_points(np.arange(30.0)[:, None])).xy.shape == (30, 2)
 
 
-def test_large_maps_are_judged_on_a_sample(monkeypatch):
+def test_every_point_of_a_large_map_is_judged_against_landmarks(monkeypatch):
+    features = np.random.default_rng(2).normal(size=(400, 5))
+    whole = maps.pca_layout(_points(features)).trust
     monkeypatch.setattr(maps, "MAX_JUDGED", 100)
-    layout = maps.pca_layout(_points(np.random.default_rng(2).normal(size=(400, 5))))
-    assert len(layout.judged) == 100
-    assert set(layout.doubtful) <= set(layout.judged)
+    monkeypatch.setattr(maps, "LANDMARKS", 200)
+    layout = maps.pca_layout(_points(features))
+    assert layout.trust.candidates == 200
+    assert len(layout.trust.point_trust) == 400
+    assert abs(layout.trust.trustworthiness - whole.trustworthiness) < 0.1
+    assert np.corrcoef(layout.trust.point_trust, whole.point_trust)[0, 1] > 0.5
+    assert layout.doubtful.max() < 400
+
+
+def test_the_point_that_the_map_folds_back_is_found_among_many(monkeypatch):
+    # Points on a line of which the map puts every tenth at the wrong end.
+    monkeypatch.setattr(maps, "MAX_JUDGED", 100)
+    monkeypatch.setattr(maps, "LANDMARKS", 300)
+    line = np.random.default_rng(3).permutation(np.linspace(0, 1, 1000))
+    lying = np.arange(1000) % 10 == 0
+    shown = np.where(lying, (line + 0.5) % 1, line)
+    layout = maps.judged_layout("umap", _points(line[:, None]), np.stack([shown, np.zeros(1000)], axis=1))
+    assert lying[layout.doubtful].mean() > 0.95
+    assert len(layout.doubtful) > 80
 
 
 def test_balanced_subsamples_take_what_small_groups_have():

@@ -39,6 +39,34 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
     assert parts.recall == pytest.approx(whole.recall)
 
 
+def _plain_trust(high, low, among, k):
+    """Point by point, from sorted lists."""
+    found = []
+    for i in range(len(high)):
+        others = [j for j in among if j != i]
+        far = sorted(others, key=lambda j: np.linalg.norm(high[i] - high[j]))
+        near = sorted(others, key=lambda j: np.linalg.norm(low[i] - low[j]))
+        m = len(others)
+        worst = sum(max(m - j - k, 0) for j in range(k))
+        false = sum(max(far.index(j) + 1 - k, 0) for j in near[:k])
+        torn = sum(max(near.index(j) + 1 - k, 0) for j in far[:k])
+        found.append((1 - false / worst, 1 - torn / worst, len(set(far[:k]) & set(near[:k])) / k))
+    return np.array(found)
+
+
+@given(st.integers(0, 50), st.integers(0, 1), st.sampled_from([3, 6]))
+def test_trust_among_landmarks_agrees_with_sorted_lists(seed, all_of_them, k):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(40, 4))
+    among = np.arange(40) if all_of_them else rng.permutation(40)[:22]
+    plain = _plain_trust(x, x[:, :2], among.tolist(), k)
+    found = trust(x, x[:, :2], k, among)
+    assert found.point_trust == pytest.approx(plain[:, 0], abs=1e-6)
+    assert found.continuity == pytest.approx(plain[:, 1].mean(), abs=1e-6)
+    assert found.point_recall == pytest.approx(plain[:, 2])
+    assert found.candidates == len(among)
+
+
 def test_few_points_get_fewer_neighbours_or_no_answer():
     x = np.random.default_rng(0).normal(size=(9, 3))
     assert trust(x, x[:, :2], 15).k == 4

@@ -49,7 +49,7 @@ def aligned_pca(slices: Sequence[Points]) -> list[Layout]:
         xy = xy / (radius if radius > 0 else 1.0)
         if found:
             xy = xy @ procrustes(xy, found[-1].xy)
-        found.append(Layout("pca", points, xy, layout.share, layout.judged, layout.trust))
+        found.append(Layout("pca", points, xy, layout.share, layout.trust))
     return found
 
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from workbench.core import ConfigError
 from workbench.lenses import palette
 from workbench.lenses.domains.aligned import aligned_layouts
 from workbench.lenses.domains.figures import chosen, label
-from workbench.lenses.domains.maps import Layout, layout_of
+from workbench.lenses.domains.maps import LANDMARKS, Layout
 from workbench.lenses.domains.measure import REFERENCE
 from workbench.lenses.domains.statistics import DomainShift
 
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 
 #: WebGL above this many points; SVG draws fewer crisply.
 _WEBGL_FROM = 1000
+#: Above so many points, hovering names level and sample only, and the shape says nothing: too small to be told apart.
+WRITTEN_UP_TO = 5000
 _MAX_LEVELS = 20
+#: Opacity of points that the map places badly, and of the others.
+FAINT, CLEAR = 0.2, 0.85
+#: What traces of samples are marked with: their ``customdata`` are sample ids.
+SAMPLES = "samples"
 
 
 def map_figure(
@@ -43,42 +50,35 @@ def map_figure(
 
     if layout is None:
         layer, step = chosen(stats.layers, layer, "layer"), chosen(stats.steps, step, "step")
-        if (layer, step) not in stats.points:
-            raise ConfigError(f"No embeddings of layer '{layer}' were recorded at step {step}.")
-        layout = layout_of(stats.points[layer, step], method)
+        layout = stats.clouds.layout(layer, step, method)
     points = layout.points
-    sample = stats.samples.loc[points.sample]
-    values, continuous = _colour_values(stats, sample, colour)
-    faint = np.zeros(len(points.sample), dtype=bool)
-    faint[layout.doubtful] = True
-    scatter = go.Scattergl if len(points.sample) > _WEBGL_FROM else go.Scatter
-    size = _marker_size(len(points.sample))
+    n = len(points.sample)
+    scatter = go.Scattergl if n > _WEBGL_FROM else go.Scatter
+    size, faint = marker_size(n), np.isin(np.arange(n), layout.doubtful)
     fig = go.Figure()
-    for name, rows, style in _groups(stats, points.domain, values, continuous, colour):
+    sample, groups = grouped(stats, layout, colour)
+    xy = layout.xy.astype(np.float32)
+    for name, rows, style in groups:
         fig.add_trace(
             scatter(
-                x=layout.xy[rows, 0], y=layout.xy[rows, 1], mode="markers", name=name, customdata=points.sample[rows],
-                text=_hover(stats, sample, values, rows, faint, colour),
-                hovertemplate="%{text}<br>sample %{customdata}<extra></extra>",
-                marker={"size": size, "opacity": np.where(faint[rows], 0.2, 0.85), **style},
+                x=xy[rows, 0], y=xy[rows, 1], mode="markers", name=name, customdata=points.sample[rows], meta=SAMPLES,
+                marker={"size": size, "opacity": np.where(faint[rows], FAINT, CLEAR), **style},
+                **_hover(stats, sample, rows, faint, colour),
             )
         )  # fmt: skip
-    ringed = np.flatnonzero(np.isin(points.sample, np.fromiter(selected, dtype=np.int64)))
+    ringed = ringed_rows(layout, selected)
     if len(ringed):
         fig.add_trace(_rings(scatter, layout, ringed, size))
     fig.update_layout(
-        title={
-            "text": f"{points.layer}, step {points.step}: {_method_name(layout)}",
-            "subtitle": {"text": _caption(stats, layout, method, int(faint.sum()))},
-        },
+        title={"text": map_title(layout), "subtitle": {"text": map_caption(stats, layout, method)}},
         height=600,
         margin={"l": 20, "r": 20, "t": 110, "b": 20},
-        legend={"title": "domain" if continuous else colour, "itemsizing": "constant"},
+        legend={"title": legend_title(stats, colour), "itemsizing": "constant"},
         uirevision=f"{points.layer}-{points.step}-{layout.method}",
     )
     axes: dict[str, Any] = {"zeroline": False, "showticklabels": layout.method == "pca"}
-    fig.update_xaxes(title=_axis(layout, 0), **axes)
-    fig.update_yaxes(title=_axis(layout, 1), scaleanchor="x", **axes)
+    fig.update_xaxes(title=axis_title(layout, 0), **axes)
+    fig.update_yaxes(title=axis_title(layout, 1), scaleanchor="x", **axes)
     return fig
 
 
@@ -92,11 +92,9 @@ def aligned_figure(
     slices = [stats.points[layer, step] for step in stats.steps if (layer, step) in stats.points]
     layouts = aligned_layouts(slices, method)
     points = layouts[0].points
-    sample = stats.samples.loc[points.sample]
-    values, continuous = _colour_values(stats, sample, colour)
-    groups = _groups(stats, points.domain, values, continuous, colour)
-    size = _marker_size(len(points.sample))
-    text = [_hover(stats, sample, values, rows, np.zeros(len(values), dtype=bool), colour) for _, rows, _ in groups]
+    sample, groups = grouped(stats, layouts[0], colour)
+    size, none = marker_size(len(points.sample)), np.zeros(len(points.sample), dtype=bool)
+    hover = [_hover(stats, sample, rows, none, colour) for _, rows, _ in groups]
 
     def traces(layout: Layout) -> list[go.Scatter]:
         faint = np.zeros(len(points.sample), dtype=bool)
@@ -104,9 +102,8 @@ def aligned_figure(
         return [
             go.Scatter(
                 x=layout.xy[rows, 0], y=layout.xy[rows, 1], mode="markers", name=name,
-                ids=points.sample[rows].astype(str), customdata=points.sample[rows], text=text[i],
-                hovertemplate="%{text}<br>sample %{customdata}<extra></extra>",
-                marker={"size": size, "opacity": np.where(faint[rows], 0.2, 0.85), **style},
+                ids=points.sample[rows].astype(str), customdata=points.sample[rows], meta=SAMPLES, **hover[i],
+                marker={"size": size, "opacity": np.where(faint[rows], FAINT, CLEAR), **style},
             )
             for i, (name, rows, style) in enumerate(groups)
         ]  # fmt: skip
@@ -115,7 +112,7 @@ def aligned_figure(
         go.Frame(
             name=str(layout.points.step),
             data=traces(layout),
-            layout={"title": {"subtitle": {"text": _caption(stats, layout, method, len(layout.doubtful))}}},
+            layout={"title": {"subtitle": {"text": map_caption(stats, layout, method)}}},
         )
         for layout in layouts
     ]
@@ -124,11 +121,11 @@ def aligned_figure(
     fig.update_layout(
         title={
             "text": f"{layer} over training: {layouts[0].method.upper()}, each step turned onto the one before",
-            "subtitle": {"text": _caption(stats, layouts[-1], method, len(layouts[-1].doubtful))},
+            "subtitle": {"text": map_caption(stats, layouts[-1], method)},
         },
         height=680,
         margin={"l": 20, "r": 20, "t": 110, "b": 20},
-        legend={"title": "domain" if continuous else colour, "itemsizing": "constant"},
+        legend={"title": legend_title(stats, colour), "itemsizing": "constant"},
         **_player([frame.name for frame in frames]),
     )
     axes: dict[str, Any] = {"range": [-reach, reach], "zeroline": False, "showticklabels": False, "title": None}
@@ -165,8 +162,14 @@ def _rings(kind: type[go.Scatter] | type[go.Scattergl], layout: Layout, rows: np
     )  # fmt: skip
 
 
-def _marker_size(n: int) -> float:
+def marker_size(n: int) -> float:
+    """Diameter of a point in pixels."""
     return float(np.clip(180 / np.sqrt(max(n, 1)), 3, 9))
+
+
+def ringed_rows(layout: Layout, selected: Collection[int]) -> Int[np.ndarray, " M"]:
+    """Rows of the selected samples."""
+    return np.flatnonzero(np.isin(layout.points.sample, np.fromiter(selected, dtype=np.int64)))
 
 
 def colour_options(stats: DomainShift) -> tuple[str, ...]:
@@ -176,12 +179,29 @@ def colour_options(stats: DomainShift) -> tuple[str, ...]:
     return tuple(name for name in known if name == "domain" or frame[name].nunique() > 1)
 
 
-def _colour_values(stats: DomainShift, sample: pd.DataFrame, colour: str) -> tuple[pd.Series, bool]:
+def grouped(
+    stats: DomainShift, layout: Layout, colour: str
+) -> tuple[pd.DataFrame, list[tuple[str, Int[np.ndarray, " M"], dict[str, Any]]]]:
+    """What is known of the points, and the legend's entries with their rows and marker style.
+
+    Raises:
+        ConfigError: unknown colour.
+    """
+    sample = stats.samples.loc[layout.points.sample]
     if colour not in sample.columns:
         raise ConfigError(f"The map cannot be coloured by '{colour}'. Choose from: {', '.join(colour_options(stats))}.")
-    values = sample[colour]
-    continuous = pd.api.types.is_numeric_dtype(values) and values.nunique() > _MAX_LEVELS
-    return (values if continuous else values.astype(str)), continuous
+    continuous = is_continuous(stats, colour)
+    values = sample[colour] if continuous else sample[colour].astype(str)
+    return sample, _groups(stats, layout.points.domain, values, continuous, colour)
+
+
+def is_continuous(stats: DomainShift, colour: str) -> bool:
+    """Whether a column is drawn on a colour scale: numbers of many values."""
+    return pd.api.types.is_numeric_dtype(stats.samples[colour]) and stats.samples[colour].nunique() > _MAX_LEVELS
+
+
+def legend_title(stats: DomainShift, colour: str) -> str:
+    return "domain" if is_continuous(stats, colour) else colour
 
 
 def _groups(
@@ -207,7 +227,8 @@ def _groups(
         rows = np.flatnonzero(found == level)
         name = label(stats, level) if colour == "domain" else level
         if len(rows):
-            symbol = shape[level] if colour == "domain" else shapes[domain[rows]]
+            legible = len(domain) <= WRITTEN_UP_TO
+            symbol = shape[level] if colour == "domain" else shapes[domain[rows]] if legible else "circle"
             groups.append((name or "(unknown)", rows, {"color": tint[level], "symbol": symbol}))
     return groups
 
@@ -222,40 +243,51 @@ def _levels(stats: DomainShift, values: pd.Series, colour: str) -> list[str]:
 
 
 def _hover(
-    stats: DomainShift, sample: pd.DataFrame, values: pd.Series, rows: np.ndarray, faint: np.ndarray, colour: str
-) -> np.ndarray:
-    domain, kind = sample["domain"].to_numpy()[rows], sample["class"].astype(str).to_numpy()[rows]
-    shown = values.to_numpy()[rows]
-    lines = []
-    for i, row in enumerate(rows):
-        parts = [f"domain {domain[i]}"]
-        parts += [f"class {kind[i]}"] if stats.classes else []
-        parts += [f"{colour} {shown[i]}"] if colour not in ("domain", "class") else []
-        parts += ["neighbours on the map mislead here"] if faint[row] else []
-        lines.append("<br>".join(parts))
-    return np.array(lines, dtype=object)
+    stats: DomainShift, sample: pd.DataFrame, rows: np.ndarray, faint: np.ndarray, colour: str
+) -> dict[str, Any]:
+    """What hovering over the points says; with many points the level and the sample alone."""
+    if len(sample) > WRITTEN_UP_TO:
+        return {"hovertemplate": "%{fullData.name}<br>sample %{customdata}<extra></extra>"}
+    names = ["domain", *(["class"] if stats.classes else [])]
+    names += [colour] if colour not in ("domain", "class") else []
+    lines = (
+        "<br>".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
+        for values in sample[names].iloc[rows].itertuples(index=False)
+    )
+    doubt = ("", "<br>neighbours on the map mislead here")
+    text = [line + doubt[bool(doubtful)] for line, doubtful in zip(lines, faint[rows], strict=True)]
+    return {
+        "text": np.array(text, dtype=object),
+        "hovertemplate": "%{text}<br>sample %{customdata}<extra></extra>",
+    }
 
 
-def _method_name(layout: Layout) -> str:
+def map_title(layout: Layout) -> str:
     if layout.method == "pca":
-        return f"PCA, two axes hold {100 * sum(layout.share):.0f} % of the variance"
-    return "UMAP (read neighbourhoods only, not distances or sizes)"
+        how = f"PCA, two axes hold {100 * sum(layout.share):.0f} % of the variance"
+    else:
+        how = "UMAP (read neighbourhoods only, not distances or sizes)"
+    return f"{layout.points.layer}, step {layout.points.step}: {how}"
 
 
-def _axis(layout: Layout, i: int) -> str:
+def axis_title(layout: Layout, i: int) -> str:
     if layout.method == "pca" and i < len(layout.share):
         return f"component {i + 1} ({100 * layout.share[i]:.0f} % of the variance)"
     return f"{layout.method.upper()} {i + 1} (no unit)"
 
 
-def _caption(stats: DomainShift, layout: Layout, wanted: str, faint: int) -> str:
-    found = layout.trust
+def map_caption(stats: DomainShift, layout: Layout, wanted: str) -> str:
+    """How far the map can be believed, in two lines."""
+    found, n = layout.trust, len(layout.points.sample)
     belief = "" if layout.reliable else "Unreliable map: do not judge by eye. "
+    among = f" among {LANDMARKS:,} random points" if found.candidates < n else ""
     first = (
         f"{belief}Trustworthiness {found.trustworthiness:.2f}, continuity {found.continuity:.2f}, neighbour recall "
-        f"{found.recall:.2f} (chance {found.chance:.2f}) at {found.k} neighbours; {faint} faint points mislead"
+        f"{found.recall:.2f} (chance {found.chance:.2f}) at {found.k} neighbours{among}; {len(layout.doubtful):,} "
+        "faint points mislead"
     )
-    second = f"n = {len(layout.points.sample):,}. {_told_apart(stats, layout)}"
+    every = int(stats.samples.shape[0])
+    second = f"n = {n:,}{f' of {every:,}' if n < every else ''}. {_told_apart(stats, layout)}"
     if wanted != layout.method:
         second = f"The {wanted.upper()} map is not computed yet; PCA is shown. " + second
     return first + "<br>" + second

@@ -163,9 +163,7 @@ def find_map(slices: Points | Sequence[Points], n_neighbors: int = 15, min_dist:
     """The job of these points and options, whether or not it was ever started."""
     digest = hashlib.sha256(json.dumps([n_neighbors, min_dist, seed]).encode())
     for points in _as_slices(slices):
-        digest.update(str(points.features.shape).encode())
-        digest.update(points.features.tobytes())
-        digest.update(points.sample.tobytes())
+        digest.update(points.digest)
     return MapJob(cache_folder() / "maps" / digest.hexdigest()[:32])
 
 

@@ -9,17 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from workbench.core import ConfigError
 from workbench.lenses.domains.distances import principal_components
 from workbench.lenses.domains.neighbours import Trust, trust
 from workbench.lenses.domains.points import Points
 
 METHODS = ("pca", "umap")
 NEIGHBOURS = 15
-#: Trust is judged on at most this many points, since it compares every point with every other.
-MAX_JUDGED = 3000
+#: Up to so many points each is judged against all others; beyond, against this many of them (landmarks).
+MAX_JUDGED, LANDMARKS = 3000, 1000
 #: A map is flagged below these (our choice; a shuffled map of 1,000 points has recall 0.015 and trustworthiness 0.5).
 MIN_RECALL, MIN_TRUST = 0.25, 0.85
 
@@ -32,14 +31,12 @@ class Layout:
         method: ``pca`` or ``umap``.
         points: The points, in the order of the rows of ``xy``.
         share: Share of the variance along the two axes (PCA; empty otherwise).
-        judged: Rows that ``trust`` speaks about, in its order.
     """
 
     method: str
     points: Points
     xy: Float[np.ndarray, "N 2"]
     share: tuple[float, ...]
-    judged: Int[np.ndarray, " J"]
     trust: Trust
 
     @property
@@ -53,7 +50,7 @@ class Layout:
         local = self.trust.point_trust
         if len(local) == 0 or np.isnan(local).all():
             return np.zeros(0, dtype=np.int64)
-        return self.judged[(local <= np.quantile(local, 0.1)) & (local < MIN_TRUST)]
+        return np.flatnonzero((local <= np.quantile(local, 0.1)) & (local < MIN_TRUST))
 
 
 def pca_layout(points: Points) -> Layout:
@@ -66,25 +63,7 @@ def pca_layout(points: Points) -> Layout:
 
 def judged_layout(method: str, points: Points, xy: Float[np.ndarray, "N 2"], share: tuple[float, ...] = ()) -> Layout:
     """Coordinates with the judgement of how far they keep neighbourhoods."""
-    n = len(points.sample)
-    judged = np.arange(n)
+    n, among = len(points.sample), None
     if n > MAX_JUDGED:
-        judged = np.sort(np.random.default_rng(0).permutation(n)[:MAX_JUDGED])
-    return Layout(method, points, xy, share, judged, trust(points.features[judged], xy[judged], NEIGHBOURS))
-
-
-def layout_of(points: Points, method: str = "pca") -> Layout:
-    """The map by a method, or the PCA map while a UMAP map has not been computed (see ``method`` of the result).
-
-    Raises:
-        ConfigError: unknown method.
-    """
-    if method not in METHODS:
-        raise ConfigError(f"There is no map method '{method}'. Methods: {', '.join(METHODS)}.")
-    if method == "umap":
-        from workbench.lenses.domains.map_jobs import finished_map
-
-        found = finished_map(points)
-        if found is not None:
-            return found
-    return pca_layout(points)
+        among = np.random.default_rng(0).permutation(n)[:LANDMARKS]
+    return Layout(method, points, xy, share, trust(points.features, xy, NEIGHBOURS, among))

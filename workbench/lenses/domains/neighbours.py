@@ -107,9 +107,10 @@ class Trust:
         trustworthiness: 1 - false neighbours weighted by how far away they really are (1 is best).
         continuity: The same with the roles swapped: 1 - true neighbours torn apart.
         recall: Share of the k true neighbours that are among the k neighbours on the map.
-        chance: Recall of a random map, k / (n - 1).
+        chance: Recall of a random map, k / (number of candidates).
         point_trust, point_recall: The same per point.
         k: Number of neighbours looked at.
+        candidates: Points among which neighbours were looked for.
 
     Source: Venna and Kaski 2001 for the first two.
     """
@@ -121,43 +122,75 @@ class Trust:
     point_trust: Float[np.ndarray, " N"]
     point_recall: Float[np.ndarray, " N"]
     k: int
+    candidates: int
 
 
-def trust(high: Float[np.ndarray, "N D"], low: Float[np.ndarray, "N 2"], k: int = 15) -> Trust:
+def trust(
+    high: Float[np.ndarray, "N D"],
+    low: Float[np.ndarray, "N 2"],
+    k: int = 15,
+    among: Int[np.ndarray, " L"] | None = None,
+) -> Trust:
     """Compare neighbourhoods of the points ``high`` with those of their map ``low``.
 
-    ``k`` is lowered below N / 2 where there are few points; with fewer than 5 points everything is NaN. Memory is
+    ``k`` is lowered below half the candidates where there are few; with fewer than 5 everything is NaN. Memory is
     bounded: distances are formed in blocks of rows.
+
+    Args:
+        among: Rows among which every point's neighbours are looked for, by default all. Many points are judged against
+            a random part of them (landmarks): the same question asked of wider neighbourhoods, our choice.
     """
-    n = len(high)
-    k = min(k, (n - 1) // 2)
-    if n < 5:
-        return Trust(np.nan, np.nan, np.nan, np.nan, np.full(n, np.nan), np.full(n, np.nan), k)
-    penalty, torn, kept = np.zeros(n), np.zeros(n), np.zeros(n)
-    high, low = high.astype(np.float64), low.astype(np.float64)
-    for start in range(0, n, _ROWS_AT_ONCE):
-        rows = np.arange(start, min(start + _ROWS_AT_ONCE, n))
-        far, near = squared_distances(high[rows], high), squared_distances(low[rows], low)
-        far[np.arange(len(rows)), rows] = near[np.arange(len(rows)), rows] = -1.0
-        true, shown = (np.argpartition(part, k, axis=1)[:, : k + 1] for part in (far, near))
-        true, shown = (_without_self(chosen, rows) for chosen in (true, shown))
-        penalty[rows] = np.maximum(_ranks(far, shown) - k, 0).sum(axis=1)
-        torn[rows] = np.maximum(_ranks(near, true) - k, 0).sum(axis=1)
-        kept[rows] = (true[:, :, None] == shown[:, None, :]).any(axis=2).mean(axis=1)
-    scale = 2 / (k * (2 * n - 3 * k - 1))
-    point_trust = 1 - scale * penalty
+    n, landmarks = len(high), np.arange(len(high)) if among is None else np.sort(among)
+    size = len(landmarks)
+    k = min(k, (size - 1) // 2)
+    if size < 5:
+        return Trust(np.nan, np.nan, np.nan, np.nan, np.full(n, np.nan), np.full(n, np.nan), k, size)
+    # Half the width doubles the speed where there are many points; ranks near a tie do not matter then.
+    width = np.float64 if size == n else np.float32
+    high, low = (values.astype(width) - values.mean(axis=0).astype(width) for values in (high, low))
+    place = np.full(n, -1)  # of a point among the landmarks
+    place[landmarks] = np.arange(size)
+    false, torn, kept = np.zeros(n), np.zeros(n), np.zeros(n)
+    for rows in (landmarks, np.flatnonzero(place < 0)):  # landmarks are no candidates for themselves
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            part = rows[start : start + _ROWS_AT_ONCE]
+            far, near = (squared_distances(space[part], space[landmarks]) for space in (high, low))
+            false[part], torn[part], kept[part] = _judged(far, near, place[part], k)
+    point_trust = 1 - false
     return Trust(
-        float(point_trust.mean()), float(1 - scale * torn.mean()), float(kept.mean()), k / (n - 1), point_trust, kept, k
-    )
+        float(point_trust.mean()), float(1 - torn.mean()), float(kept.mean()), k / (size - 1 if size == n else size),
+        point_trust, kept, k, size,
+    )  # fmt: skip
 
 
-def _without_self(chosen: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Drop each row's own index, which has distance -1 and is therefore among the chosen."""
-    return chosen[chosen != rows[:, None]].reshape(len(rows), -1)
+def _judged(
+    far: Float[np.ndarray, "R L"], near: Float[np.ndarray, "R L"], own: Int[np.ndarray, " R"], k: int
+) -> tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"], Float[np.ndarray, " R"]]:
+    """False neighbours and torn ones, each weighted by rank and 1 at worst, and the share of neighbours kept.
+
+    ``own`` is the column of the row's own point, -1 in all rows where it is no candidate.
+    """
+    candidates = far.shape[1]
+    if own[0] >= 0:
+        candidates -= 1
+        far[np.arange(len(own)), own] = near[np.arange(len(own)), own] = -1.0
+        true, shown = (_without_self(np.argpartition(part, k, axis=1)[:, : k + 1], own) for part in (far, near))
+    else:
+        true, shown = (np.argpartition(part, k - 1, axis=1)[:, :k] for part in (far, near))
+    first = 0 if own[0] >= 0 else 1
+    scale = 2 / (k * (2 * candidates - 3 * k + 1))
+    false = scale * np.maximum(_ranks(far, shown) + first - k, 0).sum(axis=1)
+    torn = scale * np.maximum(_ranks(near, true) + first - k, 0).sum(axis=1)
+    return false, torn, (true[:, :, None] == shown[:, None, :]).any(axis=2).mean(axis=1)
+
+
+def _without_self(chosen: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Drop each row's own column, which has distance -1 and is therefore among the chosen."""
+    return chosen[chosen != own[:, None]].reshape(len(own), -1)
 
 
 def _ranks(square: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Rank (1 = nearest other point) of the chosen columns within each row; the point itself has rank 0."""
+    """How many columns of a row are nearer than each of the chosen ones."""
     ordered = np.sort(square, axis=1)
     picked = np.take_along_axis(square, chosen, axis=1)
     return np.stack([np.searchsorted(row, values) for row, values in zip(ordered, picked, strict=True)])

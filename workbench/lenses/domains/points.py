@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -59,6 +61,14 @@ class Points:
     kept: float
     domain: Int[np.ndarray, " N"]
     target: Int[np.ndarray, " N"]
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Of the embeddings and the samples: equal for equal points, wherever they were read."""
+        found = hashlib.sha256(str(self.features.shape).encode())
+        for part in (self.features, self.sample):
+            found.update(np.ascontiguousarray(part).data)
+        return found.digest()
 
     def take(self, rows: Int[np.ndarray, " M"]) -> Points:
         return Points(

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from workbench.core import ConfigError, Run
 from workbench.lenses.domains.accuracy import accuracy_by_domain, reference_codes
+from workbench.lenses.domains.clouds import Clouds
 from workbench.lenses.domains.depth import Depth, depth_of
 from workbench.lenses.domains.measure import REFERENCE, Measured, Slice, measure, slice_of
 from workbench.lenses.domains.pair_covariances import PairCovariances, pair_covariances
@@ -19,8 +20,8 @@ from workbench.lenses.domains.points import Cohort, Points, cohort, points_of, r
 from workbench.lenses.domains.stream import Stream, stream_of
 from workbench.lenses.intervals import benjamini_hochberg
 
-#: Points of one layer at one step that are kept for maps.
-_POINTS_OF_MAPS = 5000
+#: Points of one layer at one step that are kept for everything but the map, which shows all (``clouds``).
+_POINTS_KEPT = 5000
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class DomainShift:
         accuracy: step, domain, accuracy, low, high, n, and the same of its reference with the difference; empty
             without predictions.
         depth: What lies behind the shift at the last step: label shift, estimated accuracies, evidence.
-        points: Embeddings per (layer, step) for maps, at most 5,000 each.
+        points: Embeddings per (layer, step), at most 5,000 each.
+        clouds: All embeddings of a (layer, step) and their maps, read when they are looked at.
         pairs: How same-class and different-class pairs differ inside each domain.
         hinges: step, pair ("i measured by j"), value: share of triplets of i with a positive loss under j's metric,
             from scalars ``active/<i>|<j>``; empty where a run logged none.
@@ -74,6 +76,7 @@ class DomainShift:
     accuracy: pd.DataFrame
     depth: Depth
     points: Mapping[tuple[str, int], Points]
+    clouds: Clouds
     settings: Settings
     notes: tuple[str, ...]
     pairs: PairCovariances
@@ -123,7 +126,7 @@ def statistics(
     with threadpool_limits(1, user_api="blas"):
         for step in steps:
             for layer in layers:
-                found_points = points_of(run, who, layer, step, _POINTS_OF_MAPS, seed)
+                found_points = points_of(run, who, layer, step, _POINTS_KEPT, seed)
                 if found_points is None or not _comparable(found_points, who):
                     continue
                 points[layer, step] = found_points
@@ -154,6 +157,7 @@ def statistics(
         accuracy=accuracy,
         depth=depth,
         points=points,
+        clouds=Clouds(run, who, points, _POINTS_KEPT, seed),
         settings=Settings(seed, permutations, max_points // len(who.domains)),
         notes=tuple(notes),
         pairs=pair_covariances(run, who, points),
