@@ -12,6 +12,7 @@ from workbench.core import Run, RunFormatError
 from workbench.demos.data import png
 from workbench.demos.nets import Net, NetSpec, save_net
 from workbench.demos.rebuilt import grounds, rebuild, why_not
+from workbench.demos.training_data import training_data
 from workbench.diagnostics.recorder import Recorder
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
@@ -57,6 +58,15 @@ def test_sample_runs_are_rebuilt_and_most_pictures_stand_for_the_inputs(name):
     found = rebuild(run)
     assert set(found.tasks) <= {task.name for task in run.info.tasks}
     assert found.faithful.mean() > 0.7
+
+
+@pytest.mark.parametrize("name", ["digit-biases/skewed", "digit-domains/without-uci", "faults/case-a"])
+def test_test_samples_drawn_again_are_the_nets_own_inputs(name):
+    run = Run(SAMPLES / name)
+    found = rebuild(run, training_data(run)[1])
+    assert found.exact
+    assert found.faithful.all()
+    assert found.samples.tolist() == run.query("SELECT sample FROM samples ORDER BY sample")["sample"].tolist()
 
 
 def test_what_cannot_be_rebuilt_says_why(tmp_path, net):

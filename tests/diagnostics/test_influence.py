@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,18 @@ from scipy.stats import spearmanr
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from workbench.core import ConfigError
-from workbench.diagnostics.influence import HeadView, head_view, influence_function, refit, summed, tracin
+from workbench.core import ConfigError, Run
+from workbench.demos.nets import load_net
+from workbench.demos.training_data import training_data
+from workbench.diagnostics.influence import (
+    HeadView,
+    gradient_cosine,
+    head_view,
+    influence_function,
+    refit,
+    summed,
+    tracin,
+)
 
 RATE = 0.3
 
@@ -72,6 +84,45 @@ def test_tracin_is_the_loop_over_checkpoints_and_pairs_of_gradients():
     np.testing.assert_allclose(found, slow, atol=1e-6)
 
 
+def test_gradients_of_length_1_give_the_mean_cosine_of_pairs():
+    (x, y), (u, v) = data(4, 0), data(3, 1)
+    views = [[head_view(net, *some, task="a") for net in nets()] for some in ((x, y), (u, v))]
+    found = gradient_cosine(*views, ["p", "q", "p"], [RATE, 3 * RATE])
+    slow = np.zeros((4, 2))
+    for weight, fitted, asked in zip((0.25, 0.75), *views, strict=True):
+        one, two = (
+            [np.outer(r, h).ravel() for r, h in zip(view.residuals, view.features, strict=True)]
+            for view in (fitted, asked)
+        )
+        for i, a in enumerate(one):
+            cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in two]
+            slow[i] += weight * np.array([(cosines[0] + cosines[2]) / 2, cosines[1]])
+    np.testing.assert_allclose(found, slow, atol=1e-12)
+
+
+def test_a_gradient_of_zero_is_alike_to_none():
+    certain = HeadView(np.ones((2, 2)), np.array([0, 1]), np.array([[800.0, 0.0], [-800.0, 0.0]]))
+    found = gradient_cosine([certain], [certain], ["p", "q"], [RATE])
+    np.testing.assert_allclose(found, [[0, 0], [0, 1]])
+
+
+def test_a_few_long_gradients_hide_a_planted_harm_from_tracin_but_not_from_cosines():
+    """The run's labels of tilted and blurred pictures were guessed; its last checkpoint is asked about tilted ones."""
+    run = Run(Path(__file__).parents[2] / "sample_runs" / "digit-biases" / "skewed")
+    fitted, tested = training_data(run)
+    net = load_net(run.checkpoints()[700])
+    views = [[head_view(net, part.inputs, part.targets["digit"], task="digit")] for part in (fitted, tested)]
+    groups = tested.levels["rotation"].tolist()
+    pairs = np.char.add(np.char.add(fitted.levels["rotation"], " and "), fitted.levels["blur"]).tolist()
+    first = {}
+    for way in (tracin, gradient_cosine):
+        table = summed(way(*views, groups, [RATE]), sorted(set(groups)), pairs)
+        first[way] = table[table["group"] == "tilted"].iloc[0]
+    assert first[gradient_cosine]["source"] == "tilted and blurred"
+    assert first[gradient_cosine]["high"] < first[gradient_cosine]["usual"]
+    assert first[tracin]["source"] != "tilted and blurred"
+
+
 def test_the_head_is_found_by_what_it_makes_and_the_model_is_left_as_it_was():
     net = nets(1)[0].train()
     x, y = data(600, 0)
@@ -116,7 +167,7 @@ def test_influence_agrees_with_leaving_each_sample_out_and_training_the_head_aga
     assert np.median(np.abs(found.values - true) / np.abs(true)) < 0.1
 
 
-def test_the_mislabelled_training_group_hurts_most_by_both_methods():
+def test_the_mislabelled_training_group_hurts_most_by_every_method():
     rng = np.random.default_rng(0)
     sources = np.repeat(["wrong", "clean one", "clean two", "clean three"], [60, 200, 200, 200])
     worst = []
@@ -126,7 +177,8 @@ def test_the_mislabelled_training_group_hurts_most_by_both_methods():
         left_out = influence_function(train, tested, groups)
         fitted = left_out.refitted
         asked = HeadView(tested.features, tested.targets, fitted.weights)
-        for values in (left_out.values, tracin([fitted], [asked], groups, [RATE])):
+        asking = ([fitted], [asked], groups, [RATE])
+        for values in (left_out.values, tracin(*asking), gradient_cosine(*asking)):
             table = summed(values, left_out.groups, sources.tolist())
             first = table.groupby("group").first()
             worst += first["source"].tolist()

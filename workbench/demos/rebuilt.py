@@ -3,47 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from workbench.core import Run, RunFormatError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.demos.nets import Net
-    from workbench.diagnostics.predictions import Predictions
+    from workbench.diagnostics.subject import Drawn, Subject
 
 #: A recorded picture stands for the net's input when the confidence from it is as recorded up to this.
 TOLERANCE = 0.1
-
-
-@dataclass(frozen=True)
-class Rebuilt:
-    """A net and the recorded pictures of N samples.
-
-    The pictures are the thumbnails of the samples table, which keep fewer levels of brightness than the net's inputs
-    had. ``faithful`` says where that does not matter: from the picture the net gives, for every task, the class that
-    was recorded, with a confidence that differs by at most :data:`TOLERANCE`.
-
-    Attributes:
-        step: Of the checkpoint.
-        tasks: The classification heads whose predictions were recorded at that step.
-        said: Task -> what the net says about the pictures.
-    """
-
-    net: Net
-    step: int
-    tasks: tuple[str, ...]
-    samples: Int[np.ndarray, " N"]
-    inputs: Float[Tensor, "N C H W"]
-    said: dict[str, Predictions]
-    faithful: Bool[np.ndarray, " N"]
 
 
 def why_not(run: Run) -> str | None:
@@ -57,8 +32,13 @@ def why_not(run: Run) -> str | None:
     return None
 
 
-def rebuild(run: Run) -> Rebuilt:
-    """The net of the last checkpoint, with all recorded pictures of the net's own size.
+def rebuild(run: Run, tested: Drawn | None = None) -> Subject:
+    """The net of the last checkpoint, with its recorded test samples.
+
+    Its inputs are those of ``tested``, in the order of the samples table, where they are known; otherwise the recorded
+    pictures of the net's own size. These keep fewer levels of brightness than the inputs had. ``faithful`` says where
+    that does not matter: from the picture the net gives, for every task, the class that was recorded, with a confidence
+    that differs by at most :data:`TOLERANCE`.
 
     Raises:
         RunFormatError: the net cannot be rebuilt, its parameters are not finite, none of its heads is a task whose
@@ -67,8 +47,8 @@ def rebuild(run: Run) -> Rebuilt:
     import torch
 
     from workbench.demos.nets import load_net
-    from workbench.demos.trainer import as_pictures
     from workbench.diagnostics import predictions
+    from workbench.diagnostics.subject import Subject
 
     reason, found = why_not(run), _checkpoint(run)
     if reason is not None or found is None:
@@ -80,15 +60,11 @@ def rebuild(run: Run) -> Rebuilt:
         raise RunFormatError(f"{file} does not hold the net that {file.stem}.json describes ({error}).") from None
     if not all(bool(torch.isfinite(parameter).all()) for parameter in net.parameters()):
         raise RunFormatError(f"The parameters in {file.name} are not finite: the training diverged.")
-    frame = run.query("SELECT sample, thumbnail FROM samples WHERE thumbnail IS NOT NULL ORDER BY sample")
-    shape = (net.spec.channels, *net.spec.size)
-    contents = zip(frame["sample"].tolist(), frame["thumbnail"], strict=True)
-    pictures = {sample: _picture(content, shape) for sample, content in contents}
-    known = {sample: picture for sample, picture in pictures.items() if picture is not None}
-    if not known:
-        raise RunFormatError(f"No recorded picture has the size of the net's inputs, {shape[1]} by {shape[2]} pixels.")
-    samples = np.array(list(known), dtype=np.int64)
-    inputs = as_pictures(np.stack(list(known.values())))
+    if tested is None:
+        samples, inputs = _pictures(run, (net.spec.channels, *net.spec.size))
+    else:
+        samples = run.query("SELECT DISTINCT sample FROM samples ORDER BY sample")["sample"].to_numpy(np.int64)
+        inputs = tested.inputs
     said = predictions.collect(net, inputs)
     recorded = {task: _recorded(run, task, step, samples) for task in said}
     tasks = tuple(task for task, (answers, _sure) in recorded.items() if (answers >= 0).any())
@@ -101,7 +77,8 @@ def rebuild(run: Run) -> Rebuilt:
     for task in tasks:
         answers, sure = recorded[task]
         faithful &= (said[task].prediction == answers) & (np.abs(said[task].confidence - sure) <= TOLERANCE)
-    return Rebuilt(net, step, tasks, samples, inputs, {task: said[task] for task in tasks}, faithful)
+    said = {task: said[task] for task in tasks}
+    return Subject(net, step, tasks, samples, inputs, said, faithful, exact=tested is not None)
 
 
 def grounds(inputs: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
@@ -119,6 +96,19 @@ def _checkpoint(run: Run) -> tuple[int, Path] | None:
         if isinstance(described, dict) and isinstance(described.get("net"), dict):
             return step, file
     return None
+
+
+def _pictures(run: Run, shape: tuple[int, int, int]) -> tuple[Int[np.ndarray, " N"], Float[Tensor, "N C H W"]]:
+    """The recorded pictures of that shape, with their samples' numbers."""
+    from workbench.demos.trainer import as_pictures
+
+    frame = run.query("SELECT sample, thumbnail FROM samples WHERE thumbnail IS NOT NULL ORDER BY sample")
+    contents = zip(frame["sample"].tolist(), frame["thumbnail"], strict=True)
+    pictures = {sample: _picture(content, shape) for sample, content in contents}
+    known = {sample: picture for sample, picture in pictures.items() if picture is not None}
+    if not known:
+        raise RunFormatError(f"No recorded picture has the size of the net's inputs, {shape[1]} by {shape[2]} pixels.")
+    return np.array(list(known), dtype=np.int64), as_pictures(np.stack(list(known.values())))
 
 
 def _picture(content: object, shape: tuple[int, int, int]) -> np.ndarray | None:

@@ -7,36 +7,21 @@ in the test samples, which come from the same generator and must have the record
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from workbench.core import Run, RunFormatError
 from workbench.demos import RECIPES
 from workbench.demos.recipe import Recipe, train
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from workbench.diagnostics.subject import Drawn
 
 #: Recipes whose training samples are a fixed set; the others draw new ones at every step or train in their own way.
 REDRAWN = ("digit-biases", "digit-domains", "faults")
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A set of samples.
-
-    Attributes:
-        targets: Task -> the label that the net was trained on (or is tested against).
-        levels: Attribute, or ``domain`` -> the level of each sample.
-    """
-
-    inputs: Float[Tensor, "N C H W"]
-    targets: Mapping[str, Int[np.ndarray, " N"]]
-    levels: Mapping[str, np.ndarray]
 
 
 def why_not_redrawn(run: Run) -> str | None:
@@ -100,6 +85,7 @@ def _digit_biases(_variant: str, rng: np.random.Generator) -> tuple[Drawn, Drawn
     from workbench.demos.data.factors import Factored, draw_factored, guess_labels
     from workbench.demos.recipes.digit_biases import training as recipe
     from workbench.demos.trainer import as_pictures
+    from workbench.diagnostics.subject import Drawn
 
     digits, others = mnist().split(recipe.N_TEST_DIGITS, rng)
     fitted = draw_factored(digits.take(np.tile(np.arange(len(digits)), recipe.TRAIN_DRAWS)), rng)
@@ -118,6 +104,7 @@ def _digit_domains(variant: str, rng: np.random.Generator) -> tuple[Drawn, Drawn
     from workbench.demos.data.domains import digit_domains
     from workbench.demos.recipes.digit_domains import training as recipe
     from workbench.demos.trainer import as_pictures
+    from workbench.diagnostics.subject import Drawn
 
     fitted, tested = digit_domains(recipe.N_TEST, rng)
     sources = {name: digits for name, digits in fitted.items() if name != recipe.HELD_OUT[variant]}
@@ -137,6 +124,7 @@ def _faults(variant: str, rng: np.random.Generator) -> tuple[Drawn, Drawn]:
     from workbench.demos.faults import FAULTS
     from workbench.demos.recipes.faults import training as recipe
     from workbench.demos.trainer import as_pictures
+    from workbench.diagnostics.subject import Drawn
 
     fault = FAULTS[variant]
     fitted, tested = (draw_letters(part, rng) for part in mnist().split(recipe.N_TEST, rng))

@@ -1,21 +1,27 @@
-"""Which training data helps a group of samples, and which hurts it? Two answers, both for a net's last, linear layer.
+"""Which training data helps a group of samples, and which hurts it? Three answers, for a net's last, linear layer.
 
 train = [head_view(net, images, labels) for net in checkpoints]       # what the head sees of the training samples
 tested = [head_view(net, others, truth) for net in checkpoints]       # and of the samples asked about
 traced = tracin(train, tested, groups, rates)                         # [N, G]
+alike = gradient_cosine(train, tested, groups, rates)                 # [N, G], the same with gradients of length 1
 left_out = influence_function(train[-1], tested[-1], groups).values   # [N, G]
 summed(left_out, groups_of_training)                                  # which training group hurts which group
 
-Both are in nats of a group's mean cross-entropy, and positive where the training sample helps: the loss it takes away,
-or the loss that leaving it out would add.
+All are positive where the training sample helps. The first and the last are in nats of a group's mean cross-entropy:
+the loss that a step on the sample takes away, or that leaving it out would add. The second is a cosine.
+
+TracIn's sums belong to the few samples with the longest gradients, those that the net gets most wrong: a whole group of
+training labels of which each does a little harm can hide behind them. With gradients of length 1 all count alike.
 
 For logits z = W h + b the gradient of a sample's cross-entropy on [W b] is (p - y) [h 1]ᵀ, and the Hessian is
 (diag p - p pᵀ) ⊗ [h 1][h 1]ᵀ, so neither needs automatic differentiation nor an approximate inverse.
 
 Sources: Pruthi et al. 2020, Estimating Training Data Influence by Tracing Gradient Descent, arXiv:2002.08484 (TracInCP,
-Equation 6, and its restriction to the last layer); Koh and Liang 2017, Understanding Black-box Predictions via
-Influence Functions, arXiv:1703.04730 (Equation 2). Ours: the head is first trained to its optimum on fixed features,
-with a penalty, so that the Equation's conditions hold; sums by group with intervals over training samples.
+Equation 6, and its restriction to the last layer); Hammoudeh and Lowd 2022, Identifying a Training-Set Attack's Target
+Using Renormalized Influence Estimation, arXiv:2201.10055 (gradients of length 1); Koh and Liang 2017, Understanding
+Black-box Predictions via Influence Functions, arXiv:1703.04730 (Equation 2). Ours: the head is first trained to its
+optimum on fixed features, with a penalty, so that the Equation's conditions hold; sums by group with intervals over
+training samples; the mean instead of the sum of cosines over checkpoints.
 """
 
 from __future__ import annotations
@@ -152,6 +158,18 @@ def tracin(
     return np.asarray(total)
 
 
+def gradient_cosine(
+    train: Sequence[HeadView], tested: Sequence[HeadView], groups: Sequence[str], rates: Sequence[float]
+) -> Float[np.ndarray, "N G"]:
+    """Mean cosine of each training sample's gradient with those of a group, over the group and the checkpoints.
+
+    In [-1, 1]; checkpoints are weighted by their step size. A gradient of zero has cosine 0 with all others. Arguments
+    and errors as of :func:`tracin`.
+    """
+    fitted, asked = ([_unit_gradients(view) for view in views] for views in (train, tested))
+    return tracin(fitted, asked, groups, rates) / sum(rates)
+
+
 def influence_function(train: HeadView, tested: HeadView, groups: Sequence[str], penalty: float = PENALTY) -> LeftOut:
     """How much each group's mean loss rises when a training sample is left out and the head is trained anew.
 
@@ -230,6 +248,21 @@ def _view(features: np.ndarray, targets: np.ndarray, linear: nn.Linear) -> HeadV
         )
     ones = np.ones((len(features), 1))
     return HeadView(np.hstack([features, ones]), targets, np.hstack([weight, bias[:, None]]))
+
+
+@dataclass(frozen=True)
+class _UnitView(HeadView):
+    """A view whose gradients have length 1."""
+
+    @property
+    def residuals(self) -> Float[np.ndarray, "N C"]:
+        found = super().residuals
+        length = np.linalg.norm(found, axis=1) * np.linalg.norm(self.features, axis=1)
+        return np.divide(found, length[:, None], out=np.zeros_like(found), where=length[:, None] > 0)
+
+
+def _unit_gradients(view: HeadView) -> _UnitView:
+    return _UnitView(view.features, view.targets, view.weights)
 
 
 def _group_gradients(view: HeadView, groups: Sequence[str]) -> Float[np.ndarray, "G C D"]:
