@@ -46,3 +46,18 @@ def test_recorded_groups_carry_the_names_of_the_network_and_sum_to_its_layers(tm
     assert cut.modules == ("trunk.block[0:3]", "trunk.block[3:6]", "trunk.top[0:2]", "trunk.top[2:4]")
     np.testing.assert_allclose(cut.dot.reshape(2, 2, *cut.dot.shape[1:]).sum(axis=1), whole.dot, rtol=1e-5, atol=1e-7)
     assert {module.name for module in Run(tmp_path / "cut").info.modules} == {*cut.modules, *whole.modules}
+
+
+def test_a_mapping_cuts_the_layers_that_it_names_and_leaves_the_others_whole(tmp_path):
+    torch.manual_seed(0)
+    net = Net()
+    out = net.trunk(torch.randn(12, 5))
+    losses = {"a": out[:, :2].square().sum(1), "b": out[:, 1:].sum(1)}
+    with Recorder(tmp_path / "cut", tasks=["a", "b"], model=net) as rec:
+        mixed = rec.task_gradients(0, losses, net.trunk, n_batches=2, modules=["block", "top"], groups={"top": 2})
+        whole = rec.task_gradients(1, losses, net.trunk, n_batches=2, modules=["block", "top"])
+        with pytest.raises(ConfigError, match="'tpo'"):
+            rec.task_gradients(2, losses, net.trunk, groups={"tpo": 2})
+    assert mixed.modules == ("trunk.block", "trunk.top[0:2]", "trunk.top[2:4]")
+    np.testing.assert_allclose(mixed.dot[0], whole.dot[0], rtol=1e-6)
+    np.testing.assert_allclose(mixed.dot[1:].sum(axis=0), whole.dot[1], rtol=1e-5, atol=1e-7)

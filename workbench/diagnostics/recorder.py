@@ -29,7 +29,7 @@ from workbench.core import ConfigError, Gramian, Module, RunWriter, WorkbenchErr
 from workbench.core.files import write_atomically
 from workbench.diagnostics import embeddings, gramian, gsnr, gsnr_detail, predictions, trial_steps
 from workbench.diagnostics.cadence import SHARE, Cadence
-from workbench.diagnostics.rows.parts import Modules, Shared, channel_groups, parameters, resolve
+from workbench.diagnostics.rows.parts import Modules, Shared, cut, parameters, resolve
 from workbench.diagnostics.untouched import apply, random_state_kept, untouched
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Recorder(RunWriter):
         n_batches: int = 4,
         modules: Modules | None = None,
         weights: Mapping[str, Tensor] | None = None,
-        groups: int | None = None,
+        groups: int | Mapping[str, int] | None = None,
     ) -> Gramian | None:
         """Record the cross-Gramian of the tasks' gradients; see :func:`workbench.diagnostics.gramian.measure`.
 
@@ -98,7 +98,8 @@ class Recorder(RunWriter):
             losses: One per task. Any grouping of samples may play the tasks (domains, the groups of an attribute,
                 classes): :func:`workbench.diagnostics.grouping.by_group` parts one task's losses.
             groups: Cut the output channels of every layer of the module ``shared`` (of ``modules``, where named) into
-                so many groups, usually one a task, and tell them apart: who may train which group (GradSplit).
+                so many groups, usually one a task, and tell them apart: who may train which group (GradSplit). A
+                mapping cuts the layers that it names, each into so many, and leaves the others whole.
 
         Returns:
             What was recorded; None when it was left out.
@@ -108,7 +109,7 @@ class Recorder(RunWriter):
             small = [task for task, loss in losses.items() if loss.ndim == 1 and len(loss) < n_batches]
             if small:
                 raise _Skip(f"the batch of task '{small[0]}' has fewer than {n_batches} samples")
-            parts, chosen = _cut(shared, modules, groups)
+            parts, chosen = (shared, modules) if groups is None else (cut(shared, modules, groups), None)
             found = gramian.measure(
                 losses, parts, n_batches=n_batches, modules=chosen, weights=weights, report=self._note_slow
             )
@@ -339,15 +340,6 @@ class Recorder(RunWriter):
 
 class _Skip(Exception):
     """A record that cannot be made at this step, for a reason that is no mistake."""
-
-
-def _cut(shared: Shared, modules: Modules | None, groups: int | None) -> tuple[Shared, Modules | None]:
-    """What to measure and which of its modules: the channel groups of the chosen layers when they are asked for."""
-    if groups is None:
-        return shared, modules
-    if not isinstance(shared, nn.Module) or isinstance(modules, Mapping):
-        raise ConfigError("groups= cuts the layers of a module: pass shared= as a module, and modules= as names.")
-    return channel_groups(shared, groups, modules), None
 
 
 def _counted(module: Module | None) -> bool:

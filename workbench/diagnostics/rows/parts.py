@@ -122,6 +122,26 @@ def channel_groups(
     return groups
 
 
+def cut(
+    shared: Shared, modules: Modules | None, groups: int | Mapping[str, int]
+) -> dict[str, tuple[nn.Parameter | Channels, ...]]:
+    """Parts in which layers are cut into groups of channels: all chosen ones into as many, or those named in a mapping.
+
+    Raises:
+        ConfigError: ``shared`` is no module, ``modules`` are not names, or a layer to cut is not among the chosen ones.
+    """
+    if not isinstance(shared, nn.Module) or isinstance(modules, Mapping):
+        raise ConfigError("groups= cuts the layers of a module: pass shared= as a module, and modules= as names.")
+    if isinstance(groups, int):
+        return dict(channel_groups(shared, groups, modules))
+    whole = {part.name: part.pieces for part in resolve(shared, modules)}
+    _known(list(groups), whole)
+    parts: dict[str, tuple[nn.Parameter | Channels, ...]] = {}
+    for name, pieces in whole.items():
+        parts |= channel_groups(shared, groups[name], [name]) if name in groups else {name: pieces}
+    return parts
+
+
 def _block_groups(name: str, block: nn.Module, n_groups: int) -> dict[str, tuple[Channels, ...]]:
     """The groups of all layers of a block, joined channel by channel."""
     groups: dict[str, tuple[Channels, ...]] = {}

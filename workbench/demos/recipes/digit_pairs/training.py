@@ -29,6 +29,8 @@ TASKS = (
 #: Variant -> the tasks that it trains.
 TRAINED = {"joint": tuple(task.name for task in TASKS)} | {f"{task.name}-alone": (task.name,) for task in TASKS}
 MODULES = ("conv1", "conv2", "conv3", "embed")
+#: The layer whose channels are recorded in groups, one a task; the others whole, since each group weighs as a module.
+CUT = "conv3"
 LAYERS = ("trunk.conv2", "trunk.conv3", "trunk.embed")
 PROBES = (0, 15, 30, 45, 60, 80, 100, 130, 160, 200, 250, 300, 370, 450, 520, 600)
 TRAINING = Training(probes=PROBES, lr=0.03)
@@ -61,9 +63,8 @@ def record(job: Job) -> None:
             answer(rec, step, net, shown)
             if not joint:
                 return
-            rec.task_gradients(
-                step, losses_on(net, probed), net.trunk, n_batches=N_BATCHES, modules=MODULES, groups=len(tasks)
-            )
+            losses = losses_on(net, probed)
+            rec.task_gradients(step, losses, net.trunk, n_batches=N_BATCHES, modules=MODULES, groups={CUT: len(tasks)})
             record_gsnr(rec, step, net, probed)
             record_trial_steps(rec, step, net, probed, shown)
             if step in FEW:
