@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import SimpleNamespace
+
 import pytest
 
+from workbench.forecast import cost
 from workbench.forecast.cost import duration, size
 from workbench.forecast.plan import MAX_BATCHES, MIN_STEPS, PLANNED, Plan, Units, batches_for, fitting, seconds
 
@@ -56,3 +60,19 @@ def test_batches_behind_a_cosine():
 def test_words():
     assert [duration(s) for s in (0.035, 1.24, 80, 240)] == ["35 ms", "1.2 s", "80 s", "4 min"]
     assert [size(b) for b in (100, 35e6, 2.5e9)] == ["1 MB", "35 MB", "2.5 GB"]
+
+
+def test_slow_first_loading_is_not_counted_for_every_batch(monkeypatch):
+    # A clock that only loading moves: the first batch takes 8 seconds, every later one a quarter of a second.
+    now = [0.0]
+    monkeypatch.setattr(cost, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def source(n: int) -> Iterator[int]:
+        for batch in range(n):
+            now[0] += 8.0 if batch == 0 else 0.25
+            yield batch
+
+    assert cost._fetched(source(40)) == ([0, 1, 2, 3, 4, 5], 0.25)
+    assert cost._fetched(source(3)) == ([0, 1, 2], 0.25)
+    # One batch is all there is: its time is all that is known.
+    assert cost._fetched(source(1)) == ([0], 8.0)

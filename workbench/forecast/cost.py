@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -98,9 +98,7 @@ def estimate(
 def _estimate(problem: Problem, budget: float, seeds: tuple[int, ...], max_steps: int, interval: float) -> Cost:
     model = problem.model(seeds[0])
     parts = problem.parts(model)
-    begun = time.perf_counter()
-    batches = list(islice(problem.one_pass(seeds[0]), _REPEATS))
-    fetching = (time.perf_counter() - begun) / len(batches)
+    batches, fetching = _fetched(problem.one_pass(seeds[0]))
     tasks = tuple(problem.tasks)
     activations, samples, scalar = _graph(problem, model, batches[0], parts)
     plan = Plan(tasks, seeds, 1, False, *((N_BATCHES, N_BATCHES) if scalar else (1, min(N_BATCHES, samples // 2))))
@@ -127,6 +125,19 @@ def _estimate(problem: Problem, budget: float, seeds: tuple[int, ...], max_steps
     memory = _memory(model, parts, plan, activations, n_bytes(batches[0]))
     shared = sum(p.numel() for own in parts.values() for p in own)
     return Cost(_trainable(model), shared, units, plan, seconds(plan, units), memory, samples, half_width)
+
+
+def _fetched(source: Iterator[Any]) -> tuple[list[Any], float]:
+    """The first batches, and seconds per batch.
+
+    The first is not timed unless it is the only one: opening files and starting workers is done once, not every step.
+    """
+    begun = time.perf_counter()
+    batches = list(islice(source, 1))
+    warm = time.perf_counter()
+    batches += islice(source, _REPEATS)
+    later = len(batches) - 1
+    return batches, (time.perf_counter() - warm) / later if later > 0 else warm - begun
 
 
 def products(
