@@ -290,7 +290,7 @@ def test_learning_leaves_net_gradients_optimizer_and_random_state_untouched():
     random = torch.get_rng_state()
     method = MvCoM(batch.attributes, LEVELS, torch.bincount(batch.labels, minlength=N_CLASSES))
     method.learn(net, batch, meta, lr=0.05)
-    assert any(table.abs().max() > 0 for table in method.tables)
+    assert any(table.abs().max() > 0 for table in method.predictor.tables)
     assert all(map(torch.equal, before, net.parameters()))
     assert all(map(torch.equal, gradients, (p.grad for p in net.parameters())))
     assert all(map(torch.equal, momentum, (state["momentum_buffer"] for state in optimizer.state.values())))
@@ -304,8 +304,8 @@ def test_offsets_stay_within_the_cap_and_average_to_zero(first_order):
     method = MvCoM(everything.attributes, LEVELS, counts, Config(cap=0.1, first_order=first_order))
     for step in range(8):
         method.learn(net, drawn(step, dtype=torch.float32), drawn(99, dtype=torch.float32), lr=0.05)
-    assert max(table.abs().max().item() for table in method.tables) == pytest.approx(0.1)
-    for offsets, share in zip(method.offsets(), method.shares, strict=True):
+    assert max(table.abs().max().item() for table in method.predictor.tables) == pytest.approx(0.1)
+    for offsets, share in zip(method.offsets(), method.predictor.shares, strict=True):
         assert (offsets * share).sum().item() == pytest.approx(0, abs=1e-6)
 
 

@@ -9,19 +9,28 @@ ahead: those grow whose samples, pushed harder, would lower the loss of a clean 
     m_i       = clip(m_0 + δ_cls[y_i] + sum_v (δ_v[a_iv] - mean_v), m_min, m_max),   mean_v = sum_b π_v[b] δ_v[b]
     dl_i/dm_i = s (1 - p_iy) >= 0
 
+    min_δ L_meta(w*(δ); m_0)   where   w*(δ) = argmin_w 1/B sum_i l_i(w; m(δ))
+
     g    = d/dw 1/B sum_i l_i(w; m(δ))               training batch
     w'   = w - α g                                   virtual step, α = the learning rate of w
     δ   <- Adam(δ, d/dδ L_meta(w'; m_0)), |δ| <= cap   meta set, plain margin
     w   <- ordinary step on 1/B sum_i l_i(w; m(δ)), δ fixed
 
-    -dL_meta/dm_i = α/B <d/dw L_meta(w'), d/dm_i d/dw l_i(w)>
+    -dL_meta/dm_i = α/B <v, d/dm_i d/dw l_i(w)>,   v = d/dw L_meta(w')
+    d/dm_i <v, d/dw l_i(w)> = (dl_i/dm_i (w + ε v) - dl_i/dm_i (w - ε v)) / 2ε   for ε -> 0
+
+    δ_v(q) = cap tanh(u_v' tanh(U_v q + c_v) + d_v),   mean_v = mean over the training set of δ_v(q_iv)   soft scores
 
 Letters: B samples, C classes (identities), D embedding width, V variations with n_v levels, a [B, V] the level of every
 sample, y [B] its class, δ_v [n_v] offsets, π_v [n_v] shares of the levels in the training set, θ_ic the angle between
-embedding i and class weight c, p_iy the softmax probability of the true class with the margin in it, w the parameters.
+embedding i and class weight c, p_iy the softmax probability of the true class with the margin in it, w the parameters,
+q_iv [n_v] soft scores, side by side [B, L] with L = sum n_v. The angular form of l_i has s cos(θ_iy + m_i) for
+s (cos θ_iy - m_i).
 
-The class-level part is κ (n_c^{-1/4} - its mean over classes) for n_c training samples of class c, or 0. The last line
-is what the look-ahead computes: a margin grows when the sample's gradient agrees with the meta set's.
+The class-level part is κ (n_c^{-1/4} - its mean over classes) for n_c training samples of class c, or 0. The equation
+of -dL_meta/dm_i is what the look-ahead computes: a margin grows when the sample's gradient agrees with the meta set's.
+Where variations are not labelled but scored by another net, q_iv are its probabilities, and a net of two layers per
+variation takes the place of the table; it starts at 0 and its answers stay within the cap.
 
 In plain words: The training set shows turned, covered or blurred faces too rarely, or labels some of them badly. This
 method keeps a small clean set aside and asks at every step: if I insisted more on turned faces, would I do better on
@@ -37,8 +46,9 @@ Cite: Liu et al. 2022, Learning to Learn across Diverse Data Biases in Deep Face
 patent US 11,977,602.
 The paper's: one margin a sample, additive over the variations, learned with a look-ahead on a held-out meta set. The
 patent's: the order of the steps, and that a class-level and a sample-level part are combined. Our choice: lookup
-tables, their ranges, Adam at 0.03, the class-level formula, and the centring, without which all offsets drift to the
-cap together because larger margins keep every gradient alive. Not known and not guessed: the paper's predictor network.
+tables, the small nets on soft scores, their ranges, Adam at 0.03, the class-level formula, and the centring, without
+which all offsets drift to the cap together because larger margins keep every gradient alive. Not known and not guessed:
+the paper's predictor network.
 """
 
 from __future__ import annotations
@@ -55,6 +65,7 @@ from workbench.core import ConfigError
 from workbench.methods._cosine_margin import margin_loss
 
 Parameters = Mapping[str, Tensor]
+Attributes = Int[Tensor, "B V"] | Float[Tensor, "B L"]
 
 
 @dataclass(frozen=True)
@@ -66,14 +77,15 @@ class Config:
     lowest: float = -0.5  # m_min
     highest: float = 0.8  # m_max
     class_level: float = 0.0  # κ
+    hidden: int = 8  # width of the nets on soft scores
     meta_lr: float = 0.03
     first_order: bool = False  # the last equation by finite differences instead of a second-order graph
 
     def __post_init__(self) -> None:
         if self.scale <= 0 or self.meta_lr <= 0:
             raise ConfigError(f"scale and meta_lr must be positive; got {self.scale} and {self.meta_lr}.")
-        if self.cap < 0:
-            raise ConfigError(f"cap must not be negative; got {self.cap}.")
+        if self.cap < 0 or self.hidden < 1:
+            raise ConfigError(f"cap must not be negative and hidden at least 1; got {self.cap} and {self.hidden}.")
         if not self.lowest <= self.margin <= self.highest:
             raise ConfigError(
                 f"margin must lie between lowest and highest; got {self.lowest}, {self.margin}, {self.highest}."
@@ -82,11 +94,15 @@ class Config:
 
 @dataclass(frozen=True)
 class Batch:
-    """Labelled samples: inputs [B, ...], labels [B], attributes [B, V] (the level of every variation)."""
+    """Labelled samples.
+
+    Attributes:
+        attributes: The level of every variation, [B, V]; or soft scores of all levels, variation by variation, [B, L].
+    """
 
     inputs: Float[Tensor, "B ..."]
     labels: Int[Tensor, " B"]
-    attributes: Int[Tensor, "B V"]
+    attributes: Attributes
 
 
 def level_shares(attributes: Int[Tensor, "N V"], n_levels: Sequence[int]) -> list[Float[Tensor, " _"]]:
@@ -103,6 +119,14 @@ def class_offsets(counts: Int[Tensor, " C"], class_level: float) -> Float[Tensor
     return class_level * (rarity - rarity.mean())
 
 
+def level_offsets(
+    tables: Sequence[Float[Tensor, " _"]], shares: Sequence[Float[Tensor, " _"]], attributes: Int[Tensor, "B V"]
+) -> Float[Tensor, " B"]:
+    """sum_v (δ_v[a_iv] - mean_v): what all levels of a sample add together."""
+    columns = zip(tables, shares, attributes.T, strict=True)
+    return torch.stack([table[level] - (share * table).sum() for table, share, level in columns]).sum(dim=0)
+
+
 def sample_margins(
     tables: Sequence[Float[Tensor, " _"]],
     shares: Sequence[Float[Tensor, " _"]],
@@ -111,11 +135,13 @@ def sample_margins(
     config: Config = Config(),
 ) -> Float[Tensor, " B"]:
     """m, the second equation. No gradient passes where the clip holds a margin."""
-    offsets = [
-        table[level] - (share * table).sum() for table, share, level in zip(tables, shares, attributes.T, strict=True)
-    ]
-    total = torch.stack(offsets).sum(dim=0)
-    return (config.margin + class_part + total).clamp(config.lowest, config.highest)
+    return _within(level_offsets(tables, shares, attributes), class_part, config)
+
+
+def _within(
+    offsets: Float[Tensor, " B"], class_part: Float[Tensor, " B"] | float, config: Config
+) -> Float[Tensor, " B"]:
+    return (config.margin + class_part + offsets).clamp(config.lowest, config.highest)
 
 
 def loss_of(
@@ -241,36 +267,102 @@ def _gradient(loss: Tensor, parameters: Parameters) -> dict[str, Tensor]:
     return dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
 
 
+class LevelOffsets:
+    """δ as one table per variation, for labelled levels."""
+
+    def __init__(self, levels: Int[Tensor, "N V"], n_levels: Sequence[int], config: Config) -> None:
+        self.config = config
+        self.shares = level_shares(levels, n_levels)
+        self.tables = [torch.zeros(n, requires_grad=True) for n in n_levels]
+
+    @property
+    def learned(self) -> list[Tensor]:
+        """What the meta step changes."""
+        return self.tables
+
+    def __call__(self, attributes: Int[Tensor, "B V"]) -> Float[Tensor, " B"]:
+        return level_offsets(self.tables, self.shares, attributes)
+
+    def by_level(self) -> list[Float[Tensor, " _"]]:
+        """δ_v - mean_v of every variation: what its levels add to the margin."""
+        pairs = zip(self.tables, self.shares, strict=True)
+        return [(table - (share * table).sum()).detach() for table, share in pairs]
+
+    @torch.no_grad()
+    def keep_within_cap(self) -> None:
+        for table in self.tables:
+            table.clamp_(-self.config.cap, self.config.cap)
+
+
+class SoftOffsets(nn.Module):
+    """δ as one net of two layers per variation, for soft scores of its levels. All offsets start at 0."""
+
+    def __init__(self, scores: Float[Tensor, "N L"], n_levels: Sequence[int], config: Config) -> None:
+        super().__init__()
+        if scores.shape[1] != sum(n_levels):
+            raise ConfigError(f"{sum(n_levels)} levels need as many columns of scores; got {scores.shape[1]}.")
+        self.config, self.n_levels, self.scores = config, list(n_levels), scores
+        self.nets = nn.ModuleList()
+        for n in n_levels:
+            last = nn.Linear(config.hidden, 1)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            self.nets.append(nn.Sequential(nn.Linear(n, config.hidden), nn.Tanh(), last))
+
+    @property
+    def learned(self) -> list[Tensor]:
+        """What the meta step changes."""
+        return list(self.parameters())
+
+    def forward(self, attributes: Float[Tensor, "B L"]) -> Float[Tensor, " B"]:
+        """sum_v (δ_v(q_iv) - mean_v)."""
+        parts = zip(self._raw(attributes), self._raw(self.scores), strict=True)
+        return torch.stack([here - everywhere.mean() for here, everywhere in parts]).sum(dim=0)
+
+    @torch.no_grad()
+    def by_level(self) -> list[Float[Tensor, " _"]]:
+        """What a sample surely at a level gets for it."""
+        means = [found.mean() for found in self._raw(self.scores)]
+        sure = [self._of(net, torch.eye(n)) for net, n in zip(self.nets, self.n_levels, strict=True)]
+        return [found - mean for found, mean in zip(sure, means, strict=True)]
+
+    def keep_within_cap(self) -> None:
+        """Nothing to do: the tanh keeps it."""
+
+    def _raw(self, attributes: Float[Tensor, "B L"]) -> list[Float[Tensor, " B"]]:
+        split = attributes.split(self.n_levels, dim=1)
+        return [self._of(net, scores) for net, scores in zip(self.nets, split, strict=True)]
+
+    def _of(self, net: nn.Module, scores: Float[Tensor, "B n"]) -> Float[Tensor, " B"]:
+        return self.config.cap * torch.tanh(net(scores)[:, 0])
+
+
 class MvCoM:
     """The offsets and how they are learned.
 
     Args:
-        attributes: Levels of all training samples, [N, V]; only their shares are kept.
+        attributes: Of all training samples. Levels [N, V] get a table per variation, of which only the shares are kept;
+            soft scores [N, L] get a small net per variation.
         n_levels: Number of levels of every variation.
         counts: Training samples per class, for the class-level part.
     """
 
     def __init__(
-        self,
-        attributes: Int[Tensor, "N V"],
-        n_levels: Sequence[int],
-        counts: Int[Tensor, " C"],
-        config: Config = Config(),
+        self, attributes: Attributes, n_levels: Sequence[int], counts: Int[Tensor, " C"], config: Config = Config()
     ) -> None:
         self.config = config
-        self.shares = level_shares(attributes, n_levels)
-        self.tables = [torch.zeros(n, requires_grad=True) for n in n_levels]
+        kind = SoftOffsets if attributes.is_floating_point() else LevelOffsets
+        self.predictor: LevelOffsets | SoftOffsets = kind(attributes, n_levels, config)
         self.class_part = class_offsets(counts, config.class_level)
-        self.optimizer = torch.optim.Adam(self.tables, lr=config.meta_lr)
+        self.optimizer = torch.optim.Adam(self.predictor.learned, lr=config.meta_lr)
 
-    def margins(self, labels: Int[Tensor, " B"], attributes: Int[Tensor, "B V"]) -> Float[Tensor, " B"]:
+    def margins(self, labels: Int[Tensor, " B"], attributes: Attributes) -> Float[Tensor, " B"]:
         """m of these samples, with the graph to the offsets."""
-        return sample_margins(self.tables, self.shares, attributes, self.class_part[labels], self.config)
+        return _within(self.predictor(attributes), self.class_part[labels], self.config)
 
     def offsets(self) -> list[Float[Tensor, " _"]]:
-        """δ_v - mean_v of every variation: what its levels add to the margin."""
-        pairs = zip(self.tables, self.shares, strict=True)
-        return [(table - (share * table).sum()).detach() for table, share in pairs]
+        """What the levels of every variation add to the margin."""
+        return self.predictor.by_level()
 
     def learn(self, net: nn.Module, batch: Batch, meta: Batch, lr: float) -> float:
         """Steps 1 to 3: change the offsets so that a step on the batch helps the meta set.
@@ -286,13 +378,12 @@ class MvCoM:
         look: Callable[..., Look] = look_ahead_by_differences if self.config.first_order else look_ahead
         margins = self.margins(batch.labels, batch.attributes)
         found = look(net, batch, meta, margins, lr, self.config)
-        gradients = torch.autograd.grad(margins, self.tables, grad_outputs=found.gradient)
-        for table, gradient in zip(self.tables, gradients, strict=True):
-            table.grad = gradient
+        learned = self.predictor.learned
+        gradients = torch.autograd.grad(margins, learned, grad_outputs=found.gradient)
+        for parameter, gradient in zip(learned, gradients, strict=True):
+            parameter.grad = gradient
         self.optimizer.step()
-        with torch.no_grad():
-            for table in self.tables:
-                table.clamp_(-self.config.cap, self.config.cap)
+        self.predictor.keep_within_cap()
         return found.meta_loss
 
     def loss(self, cosine: Float[Tensor, "B C"], batch: Batch) -> Float[Tensor, " B"]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -16,11 +16,12 @@ from workbench.demos import face_pairs
 from workbench.demos.face_nets import FaceNet
 from workbench.demos.faces import LEVELS, Faces
 from workbench.demos.recipe import Job
-from workbench.demos.recipes.mvcom.data import HARMFUL, Data, draw_data
+from workbench.demos.recipes.mvcom.data import HARMFUL, RARE, Data, draw_data
+from workbench.demos.recipes.mvcom.guessed import guessed_levels
 from workbench.demos.trainer import DECIMALS, Training, as_pictures, fit
 from workbench.diagnostics.recorder import Recorder
 from workbench.methods import mvcom
-from workbench.methods.mvcom import Batch, Config, MvCoM, balanced_weights
+from workbench.methods.mvcom import Batch, Config, LevelOffsets, MvCoM, balanced_weights
 
 IDENTITY = "identity"
 TRAINING = Training(probes=(), lr=0.05)
@@ -28,8 +29,8 @@ TRAINING = Training(probes=(), lr=0.05)
 EARLY, EARLY_FACES, N_FACES = (0, 100, 250), (100,), 300
 #: No look-ahead in this share of the steps: large margins on random features lead nowhere.
 WARM_UP = 0.1
-#: The lowered offset of the reference; β of the variations' effective numbers, the better of 0.6 and 0.9.
-LOWERED, BETA = -0.5, 0.6
+#: Offsets of the references that are set by hand; β of the variations' effective numbers, the better of 0.6 and 0.9.
+HARMED_BY_HAND, RARE_BY_HAND, BETA = 0.5, 0.15, 0.6
 #: One margin for all, the best of 0.1, 0.2 and 0.35 for it on the tuning seeds.
 PLAIN = Config(margin=0.35, cap=0.0)
 
@@ -42,14 +43,16 @@ class Setup:
         weights: What balanced loss weights are computed from.
         meta_in_training: Whether the meta set is trained on.
         mislabelled: Whether blurred training faces carry random names.
-        lowered: Whether their offset is set by hand.
+        by_hand: Level -> the offset that it has throughout, where nothing is learned.
+        guessed: Whether the variations of training faces are the soft answers of another net instead of labels.
     """
 
     config: Config = PLAIN
     weights: Literal["none", "people", "variations"] = "none"
     meta_in_training: bool = False
     mislabelled: bool = False
-    lowered: bool = False
+    by_hand: Mapping[str, float] = field(default_factory=dict)
+    guessed: bool = False
 
 
 #: Chosen on the tuning seeds; a wide cap is needed to push a margin below 0.
@@ -62,12 +65,21 @@ SETUPS = {
     "class-balanced": Setup(weights="people"),
     "variation-balanced": Setup(weights="variations"),
     "meta-in-training": Setup(meta_in_training=True),
+    "raised": Setup(by_hand={LEVELS[factor][1]: RARE_BY_HAND for factor in RARE}),
     "mislabelled-mvcom": Setup(WIDE, mislabelled=True),
+    "mislabelled-mvcom-guessed": Setup(WIDE, mislabelled=True, guessed=True),
     "mislabelled-cosface": Setup(mislabelled=True),
-    "mislabelled-lowered": Setup(mislabelled=True, lowered=True),
+    "mislabelled-lowered": Setup(mislabelled=True, by_hand={HARMFUL[1]: -HARMED_BY_HAND}),
+    "mislabelled-raised": Setup(mislabelled=True, by_hand={HARMFUL[1]: HARMED_BY_HAND}),
     "mislabelled-meta-in-training": Setup(mislabelled=True, meta_in_training=True),
 }
-METHODS = {"mvcom": "MvCoM", "mislabelled-mvcom": "MvCoM", "arcface": "ArcFace", "softmax": "normalised softmax"}
+METHODS = {
+    "mvcom": "MvCoM",
+    "mislabelled-mvcom": "MvCoM",
+    "mislabelled-mvcom-guessed": "MvCoM, variations guessed",
+    "arcface": "ArcFace",
+    "softmax": "normalised softmax",
+}
 
 
 def record(job: Job) -> None:
@@ -76,6 +88,8 @@ def record(job: Job) -> None:
     train, meta = batch_of(data.train, data.names), batch_of(data.meta, data.meta.person)
     if setup.meta_in_training:
         train = Batch(*(torch.cat(pair) for pair in zip(parts(train), parts(meta), strict=True)))
+    if setup.guessed:
+        train = replace(train, attributes=guessed_levels(train.inputs, job.seed))
     net, method = FaceNet(data.n_people), method_of(setup, train, data.n_people)
     weights = weights_of(setup, train)
     rng = np.random.default_rng(job.seed)
@@ -117,10 +131,12 @@ def method_of(setup: Setup, train: Batch, n_people: int) -> MvCoM:
     n_levels = [len(levels) for levels in LEVELS.values()]
     counts = torch.bincount(train.labels, minlength=n_people)
     method = MvCoM(train.attributes, n_levels, counts, setup.config)
-    if setup.lowered:
-        factor, level = HARMFUL
+    places = {level: (v, b) for v, levels in enumerate(LEVELS.values()) for b, level in enumerate(levels)}
+    for level, offset in setup.by_hand.items():
+        assert isinstance(method.predictor, LevelOffsets), "offsets are set by hand in tables alone"
+        v, b = places[level]
         with torch.no_grad():
-            method.tables[list(LEVELS).index(factor)][LEVELS[factor].index(level)] = LOWERED
+            method.predictor.tables[v][b] = offset
     return method
 
 
