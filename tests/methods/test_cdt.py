@@ -266,6 +266,37 @@ def test_an_episode_says_what_it_did():
     assert logs["trace-/north"] > 0
 
 
+class NormedNet(MapNet):
+    """The same with batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(D, dtype=torch.float64)
+
+    def forward(self, pictures):
+        feature_map = self.norm(torch.tanh(self.conv(pictures)))
+        embedding = self.embed(feature_map.flatten(1))
+        return Outputs(feature_map, cosines(embedding, self.weight), F.normalize(self.compact(embedding), dim=1))
+
+
+def test_the_step_ahead_does_not_count_in_running_statistics():
+    torch.manual_seed(0)
+    net = NormedNet()
+    episode(net, TRIPLETS, "east", GENTLE)
+    # One pass a domain that is trained on: west and north; looking ahead on east twice leaves no trace.
+    assert net.norm.num_batches_tracked.item() == 2
+
+
+@given(seeds)
+def test_the_metric_stretches_along_its_own_directions(seed):
+    a, p, _ = maps(seed)
+    metric = metrics(seed).positive
+    values, directions = torch.linalg.eigh(metric)
+    along = local_differences(a, p) @ directions
+    plain = (along.square() * values.clamp_min(0)).sum(dim=1).view(B, -1).mean(dim=1)
+    torch.testing.assert_close(map_distance(a, p, metric), plain)
+
+
 def test_an_episode_leaves_the_net_untouched():
     net = net_of(4)
     before = [p.detach().clone() for p in net.parameters()]

@@ -5,12 +5,12 @@ between two pictures of one person says along which directions of the feature ma
 anything; the covariance between two persons says what does mean something. Both are taken from one source domain and
 used, not inverted, to measure triplets of another: directions that are noise in one domain are squeezed in all.
 
-    d²_Σ(x, y) = (x - y)' Σ (x - y)                                   Σ = I: squared Euclidean distance
+    d²_Σ(x, y) = (x - y)' Σ (x - y) = |Λ^{1/2} V' (x - y)|²,   Σ = V Λ V'    Σ = I: squared Euclidean distance
     Σ+  = 1/(N-1) sum_i (r_i - μ)(r_i - μ)',   r = f_r(a) - f_r(p) at every place, μ = mean r, N = B H W
     Σ-  the same with r = f_r(a) - f_r(n)
     l_cdt(iT, jT) = 1/B sum_b [mean_hw d²_{jΣ+}(f_r(a_b), f_r(p_b)) - mean_hw d²_{jΣ-}(f_r(a_b), f_r(n_b)) + τ]+
     l_trp = 1/B sum_b [|f_e(a) - f_e(p)|² - |f_e(a) - f_e(n)|² + ρ]+
-    l_cls = cross-entropy of s (cos θ_y - m) for the true identity y, s cos θ for the others
+    l_cls = -log  e^{s (cos θ_y - m)} / (e^{s (cos θ_y - m)} + sum_{y'≠y} e^{s cos θ_y'})
 
     L_s  = l_cls(jT) + l_trp(jT)  at Θ,      Θ' = Θ - α dL_s/dΘ       meta-train domain j
     L_t  = l_cls(iT) + l_trp(iT) + l_cdt(iT, jT)  at Θ', Σ at Θ       meta-test domain i
@@ -18,8 +18,9 @@ used, not inverted, to measure triplets of another: directions that are noise in
 
 Letters: k source domains with disjoint identities, T = B triplets (a, p, n) of one domain, f_r [B, D, H, W] the feature
 map before pooling, f_e [B, E] the triplet embedding and f_c [B, D'] the identity embedding, both of length 1, C
-identities of all domains together, Θ all parameters. Without the hinge and with all terms active, the mean over b is
-tr(jΣ+ iM+) - tr(jΣ- iM-) + τ, M± the mean of r r'.
+identities of all domains together, Θ all parameters. d² is large along the leading directions V of the other domain's
+differences, so what varies there within persons is suppressed here. Without the hinge and with all terms active, the
+mean over b is tr(jΣ+ iM+) - tr(jΣ- iM-) + τ, M± the mean of r r'.
 
 In plain words: Two photos of one person never look the same: the light changes, the head turns. This method learns from
 one group which differences between photos mean nothing and which tell people apart, and holds every other group to the
@@ -35,7 +36,8 @@ pp. 15292-15301, arXiv:2103.07503.
 The paper's: all equations and the algorithm. Our choice: the usual form of the identity loss (the printed one keeps m
 outside the scale), the sum over j before the update (the printed listing leaves it open), the gradient through Σ
 (``detach_metrics`` stops it), s, and the controls: Σ = I, no cross-domain term, Σ turned at random with its eigenvalues
-kept, and α = 0 for no look-ahead.
+kept, and α = 0 for no look-ahead. The paper makes a second picture of persons who have one alone, by blur and
+occlusion; here every person has several.
 """
 
 from __future__ import annotations
@@ -239,7 +241,9 @@ def _ahead(net: nn.Module, source: Tensor, inputs: Tensor, alpha: float) -> Outp
     parameters = {name: p for name, p in net.named_parameters() if p.requires_grad}
     gradients = torch.autograd.grad(source, list(parameters.values()), create_graph=True, materialize_grads=True)
     moved = {name: p - alpha * g for (name, p), g in zip(parameters.items(), gradients, strict=True)}
-    seen: Outputs = functional_call(net, moved, (inputs,))
+    # Running statistics of a batch norm would otherwise be updated once more by the step ahead.
+    apart = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    seen: Outputs = functional_call(net, moved | apart, (inputs,))
     return seen
 
 

@@ -5,15 +5,20 @@ class brings a centre, a metric and a bias; a moving average of the whole model,
 keeps the scores of the old classes from drifting.
 
     s_c(z) = −‖L_c (z − μ_c)‖² + b_c,  Σ_c = L_cᵀ L_c                       score of class c for features z = f_θ(x)
+    L_c = √λ I for all c:  s_c(z) = 2λ μ_cᵀ z − λ‖μ_c‖² + b_c − λ‖z‖²       softmax of a linear layer with w_c = 2λ μ_c
     p(c|x) = softmax over the classes met so far of s_c(f_θ(x))
     L_ce   = mean over the batch of −log p(y|x)                             new examples and replayed exemplars
     L_kd   = T² KL(softmax(s^θ̄_old / T) ‖ softmax(s^θ_old / T))             old classes, teacher θ̄
     L      = L_ce + λ_kd L_kd + λ_m Σ_c ‖Σ_c − I‖²_F / D²
     θ̄      <- γ_k θ̄ + (1 − γ_k) θ  after step k,  γ_k = min(γ, (k + 1) / (k + 10)) in the first task, γ afterwards
+    θ̄_k    = γᵏ θ̄_0 + (1 − γ) Σ_i γ^(k−i) θ_i                              after k steps, without warm-up
 
-Letters: θ all parameters, backbone f_θ and classes alike; z [B, D]; C classes met so far, μ [C, D], L [C, R, D] with
-R <= D rows, b [C]; T temperature. Classes are numbered in the order in which they arrive. Losses are in nats per
-example, [B], and their means are the losses above.
+    A = 1/N Σ_u a_Nu,   F = 1/(N − 1) Σ_{u<N} (max_{t<N} a_tu − a_Nu)      average accuracy, forgetting
+
+Letters: θ all parameters, backbone f_θ and classes alike; z [B, D]; C classes met so far, μ [C, D], L [C, R, D] with R
+<= D rows, b [C]; T temperature; a_tu the accuracy on the classes of task u after learning task t of N, by arg-max over
+all classes met so far. Classes are numbered in the order in which they arrive. Losses are in nats per example, [B], and
+their means are the losses above.
 
 In plain words: A model that learns new classes forgets the old ones, and it misreads pictures from places that it was
 not trained on. Here each class learns which directions of the feature space matter to it and which ones it may ignore,

@@ -87,6 +87,17 @@ def test_the_memory_holds_six_exemplars_of_every_class_met_two_a_domain_and_no_t
     assert np.unique(labels).tolist() == list(range(6))
     assert all(((labels == c) & (domains == d)).sum() == 2 for c in range(6) for d in range(3))
     assert len(learned("fine-tuning").memory) == 0
+    tested = {image.tobytes() for image in study.test.images}
+    assert not any(image.tobytes() in tested for image in study.train.images[study.memory])
+
+
+def test_other_numbers_for_the_classes_give_the_same_measures():
+    study = learned("replay", tasks=N_TASKS, steps=3)
+    answers = study.answers(averaged=False)
+    found = study.accuracy(answers)
+    swapped = np.arange(N_CLASSES) ^ 1  # the two classes of every task change their numbers
+    study.test_labels = swapped[study.test_labels]
+    np.testing.assert_array_equal(study.accuracy(answers[:, swapped]), found)
 
 
 def test_the_recorded_pictures_show_no_digit_in_two_domains():
