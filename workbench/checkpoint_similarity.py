@@ -66,7 +66,7 @@ def recorded_cka(before: Run, after: Run, layers: Sequence[str] | None = None) -
     from workbench.demos.rebuilt import rebuild
 
     first, second = rebuild(before), rebuild(after)
-    if first.net.spec.size != second.net.spec.size or first.net.spec.channels != second.net.spec.channels:
+    if first.inputs.shape[1:] != second.inputs.shape[1:]:
         raise RunFormatError(
             f"{before.name} and {after.name} take pictures of different sizes: CKA needs the same ones."
         )

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from workbench.cli import app as app_command
 from workbench.cli import main
-from workbench.cli.app import FOLDERS_VARIABLE, app_script, server
+from workbench.cli.app import FOLDERS_VARIABLE, PROBLEMS_VARIABLE, app_script, server
 
 
 def test_the_server_is_private_and_local_by_default():
@@ -31,6 +31,8 @@ def test_folders_travel_in_the_environment_whatever_their_names(tmp_path: Path):
     odd.mkdir()
     line, variables = server([odd])
     assert json.loads(variables[FOLDERS_VARIABLE]) == [str(odd)]
+    assert json.loads(variables[PROBLEMS_VARIABLE]) == []
+    assert json.loads(server([], problems=[odd])[1][PROBLEMS_VARIABLE]) == [str(odd)]
     assert not any("port=1" in option for option in line)
 
 

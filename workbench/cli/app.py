@@ -18,6 +18,8 @@ from workbench.core import ConfigError, RunFormatError
 _PACKAGE = Path(__file__).resolve().parents[1]
 #: Names the folders to the app, as a JSON list. The app reads nothing outside them and the sample runs.
 FOLDERS_VARIABLE = "WORKBENCH_FOLDERS"
+#: Names the user's own problem files to the app, as a JSON list. Naming one here allows the app to execute it.
+PROBLEMS_VARIABLE = "WORKBENCH_PROBLEMS"
 
 
 def app_script() -> Path:
@@ -29,7 +31,11 @@ def app_script() -> Path:
 
 
 def server(
-    folders: Sequence[Path], port: int | None = None, host: str = "127.0.0.1", browser: bool = True
+    folders: Sequence[Path],
+    port: int | None = None,
+    host: str = "127.0.0.1",
+    browser: bool = True,
+    problems: Sequence[Path] = (),
 ) -> tuple[list[str], dict[str, str]]:
     """The command that serves the app, and the environment variables it needs.
 
@@ -49,7 +55,8 @@ def server(
         options["server.port"] = str(port)
     command = [sys.executable, "-m", "streamlit", "run", str(app_script())]
     command += [f"--{name}={value}" for name, value in options.items()]
-    return command, {FOLDERS_VARIABLE: json.dumps([str(folder.resolve()) for folder in folders])}
+    named = {FOLDERS_VARIABLE: folders, PROBLEMS_VARIABLE: problems}
+    return command, {name: json.dumps([str(path.resolve()) for path in paths]) for name, paths in named.items()}
 
 
 def free_port(host: str, first: int = 8501) -> int:
@@ -72,14 +79,21 @@ def free_port(host: str, first: int = 8501) -> int:
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on; the default is this machine."
 )
+@click.option(
+    "--problem", "problems", type=click.Path(exists=True, dir_okay=False, path_type=Path), multiple=True,
+    metavar="FILE.py", help="Your problem file; it is executed to ask its model, with a run's weights, where it looks.",
+)  # fmt: skip
 @click.option("--no-browser", is_flag=True, help="Serve without opening a browser window.")
 @json_option
-def command(folders: tuple[Path, ...], port: int | None, host: str, no_browser: bool, as_json: bool) -> None:
+def command(
+    folders: tuple[Path, ...], port: int | None, host: str, problems: tuple[Path, ...], no_browser: bool, as_json: bool
+) -> None:
     """Open the runs in FOLDER in the browser (the sample runs when left out).
 
     \b
     workbench app runs/               run folders, and logs of other programs
     workbench app predictions.csv     one table or log file
+    workbench app runs/ --problem my_training.py
 
     The app reads only the folders given here and the sample runs, sends nothing anywhere, and listens on this machine
     alone unless --host says otherwise. Stop it with Ctrl+C. With --json, the address is the first thing printed.
@@ -89,7 +103,7 @@ def command(folders: tuple[Path, ...], port: int | None, host: str, no_browser: 
         shown = "localhost" if host == "127.0.0.1" else host
         opened = [folder.resolve() for folder in folders]
         print_json({"url": f"http://{shown}:{port}", "process": os.getpid(), "folders": opened})
-    line, variables = server(folders, port, host, browser=not no_browser)
+    line, variables = server(folders, port, host, browser=not no_browser, problems=problems)
     environment = os.environ | variables
     if os.name == "posix":  # the server takes this process's place, and with it every signal sent to it
         os.execve(line[0], line, environment)

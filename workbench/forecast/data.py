@@ -45,33 +45,45 @@ class Sampled:
         return len(self.domain) or max((len(values) for values in self.attributes.values()), default=0)
 
 
-def sample(problem: Problem, seed: int) -> Sampled:
+def sample(
+    problem: Problem,
+    seed: int,
+    function: str = "batches",
+    n_samples: int = MAX_SAMPLES,
+    n_batches: int = MAX_BATCHES,
+) -> Sampled:
     """Draw samples and ask ``domains`` and ``attributes`` about them. Tasks with their own batches are domains too.
+
+    Args:
+        function: ``batches`` or ``validation``.
+        n_samples: Enough; the batch that reaches it is the last. n_batches: Drawn at most.
 
     Raises:
         ConfigError: the functions disagree about the number of samples.
     """
-    with random_state_kept():
-        drawn = list(islice(problem.one_pass(seed), MAX_BATCHES))
-    pieces = list(chain.from_iterable(_pieces(problem, batch) for batch in drawn))
     kept: list[Any] = []
     domain: list[str] = []
     attributes: dict[str, list[str]] = {}
-    for batch, task in pieces:
-        names = _domains(problem, batch, task)
-        given = _attributes(problem, batch)
-        sizes = {len(names), *(len(values) for values in given.values())} - ({0} if not names else set())
-        if len(sizes) > 1:
-            raise ConfigError(
-                f"{problem.where}: domains() and attributes() must give one entry for every sample of a batch; they "
-                f"gave {', '.join(map(str, sorted(sizes)))} for the same batch."
-            )
-        kept.append(batch)
-        domain.extend(names)
-        for name, values in given.items():
-            attributes.setdefault(name, []).extend(values)
-        if len(domain) >= MAX_SAMPLES:
-            break
+    found = 0
+    with random_state_kept():
+        drawn = islice(problem.one_pass(seed, function), n_batches)
+        for batch, task in chain.from_iterable(_pieces(problem, batch) for batch in drawn):
+            names = _domains(problem, batch, task)
+            given = _attributes(problem, batch)
+            sizes = {len(names), *(len(values) for values in given.values())} - ({0} if not names else set())
+            if len(sizes) > 1:
+                raise ConfigError(
+                    f"{problem.where}: domains() and attributes() must give one entry for every sample of a batch; "
+                    f"they gave {', '.join(map(str, sorted(sizes)))} for the same batch."
+                )
+            kept.append(batch)
+            domain.extend(names)
+            for name, values in given.items():
+                attributes.setdefault(name, []).extend(values)
+            inputs = first_inputs(batch)
+            found += max(0 if inputs is None else len(inputs), *sizes, 0)
+            if found >= n_samples:
+                break
     return Sampled(tuple(kept), tuple(domain), {name: tuple(values) for name, values in attributes.items()})
 
 
@@ -126,7 +138,7 @@ def _domains(problem: Problem, batch: Any, task: str) -> list[str]:
     if problem.domains is not None:
         with problem.calling("domains"):
             return [str(name) for name in problem.domains(batch)]
-    inputs = _inputs(batch)
+    inputs = first_inputs(batch)
     return [task] * len(inputs) if task and inputs is not None else []
 
 
@@ -181,7 +193,7 @@ def _features(problem: Problem, batch: Any) -> Float[np.ndarray, "B D"] | None:
         with problem.calling("features"):
             found = problem.features(batch)
         return found.reshape(len(found), -1).float().cpu().numpy()
-    inputs = _inputs(batch)
+    inputs = first_inputs(batch)
     if inputs is None:
         return None
     flat = inputs.detach().reshape(len(inputs), -1).float().cpu().numpy()
@@ -191,9 +203,9 @@ def _features(problem: Problem, batch: Any) -> Float[np.ndarray, "B D"] | None:
     return flat @ (directions / np.sqrt(WIDTH))
 
 
-def _inputs(value: Any) -> Tensor | None:
+def first_inputs(value: Any) -> Tensor | None:
     """The first tensor of numbers with rows inside a batch: its inputs, in all layouts that are common."""
     if isinstance(value, Tensor):
         return value if value.ndim >= 2 and value.is_floating_point() else None
     items = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
-    return next((found for item in items if (found := _inputs(item)) is not None), None)
+    return next((found for item in items if (found := first_inputs(item)) is not None), None)

@@ -17,6 +17,11 @@ The file defines module-level names; the first five are needed.
     def attributes(batch): ...                     # -> {attribute: the value of each sample}
     def evaluate(model): ...                       # -> {task: score}, higher is better (only for benchmarks)
 
+    def inputs(batch): ...                         # -> [B, ...] floats that attribution asks about; else the first such
+    def outputs(model, inputs): ...                # -> {task: logits [B, C]}; else what model(inputs) returns
+    def targets(batch): ...                        # -> {task: classes [B]}; else the labels in (inputs, labels)
+    def samples(batch): ...                        # -> each sample's number in a recorded run; else counted from 0
+
 A batch is anything that ``losses`` understands. When the tasks have their own datasets, ``batches`` yields mappings
 task -> that task's batch; ``losses`` then gets the entries of the tasks whose losses are wanted, often one, and returns
 those; ``domains``, ``attributes``, ``embed`` and ``features`` get one task's entry at a time.
@@ -24,6 +29,8 @@ those; ``domains``, ``attributes``, ``embed`` and ``features`` get one task's en
 Losses of every sample ([B], ``reduction="none"``) are best: with scalars a mini-batch is one step's whole batch. A task
 may have fewer samples than others: leave out those without a label. The training is taken to minimise the sum over
 tasks of the mean losses, so weights belong into ``losses``.
+
+The last four are for attribution, which asks a trained model about its inputs; they too get one task's entry at a time.
 
 Without ``validation`` some batches of the first pass are held out, which are unseen as long as a pass that ends meets
 every sample once.
@@ -48,7 +55,10 @@ from workbench.core import ConfigError, WorkbenchError
 from workbench.diagnostics.untouched import device_of, on_device, random_state_kept
 
 REQUIRED = ("tasks", "build_model", "shared", "batches", "losses")
-OPTIONAL = ("optimizer", "validation", "domains", "embed", "features", "attributes", "evaluate")
+OPTIONAL = (
+    "optimizer", "validation", "domains", "embed", "features", "attributes", "evaluate",
+    "inputs", "outputs", "targets", "samples",
+)  # fmt: skip
 #: Step size of the default optimizer, Adam, when the problem gives none.
 DEFAULT_LR = 1e-3
 _END = object()
@@ -79,6 +89,10 @@ class Problem:
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     attributes: Callable[[Any], Mapping[str, Sequence[Any]]] | None = None
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None
+    inputs: Callable[[Any], Tensor] | None = None
+    outputs: Callable[[nn.Module, Tensor], Mapping[str, Tensor]] | None = None
+    targets: Callable[[Any], Mapping[str, Sequence[int]]] | None = None
+    samples: Callable[[Any], Sequence[int]] | None = None
     name: str = "problem"
     source: Path | None = None
 

@@ -64,3 +64,7 @@ def batches(seed: int) -> Iterator[Batch]:  # (needed) one pass; the keys are th
 
 def losses(model: Net, batch: Batch) -> dict[str, Tensor]:  # (needed) may be asked about some of the datasets only
     return {name: cross_entropy(model(x, name), y, reduction="none") for name, (x, y) in batch.items()}
+
+
+def outputs(model: Net, inputs: Tensor) -> dict[str, Tensor]:  # for attribution: every dataset's head on any picture
+    return {name: model(inputs, name) for name in tasks}

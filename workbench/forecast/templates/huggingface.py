@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 from transformers import BertConfig, BertModel
 
 tasks = ["topic", "mood"]  # (needed)
@@ -60,3 +60,17 @@ def losses(model: Classifier, batch: dict[str, Tensor]) -> dict[str, Tensor]:  #
 
 def optimizer(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(model.parameters(), lr=5e-4)
+
+
+def inputs(batch: dict[str, Tensor]) -> Tensor:  # for attribution, which needs numbers: every word as a row of 0 and 1
+    return one_hot(batch["input_ids"], WORDS).float()
+
+
+def outputs(model: Classifier, inputs: Tensor) -> dict[str, Tensor]:
+    words = inputs @ model.encoder.get_input_embeddings().weight
+    pooled = model.encoder(inputs_embeds=words).last_hidden_state.mean(dim=1)
+    return {task: head(pooled) for task, head in model.heads.items()}
+
+
+def targets(batch: dict[str, Tensor]) -> dict[str, Tensor]:  # for attribution: the classes
+    return {task: batch[task] for task in tasks}

@@ -83,3 +83,9 @@ def losses(model: Model, batch: list[Tensor]) -> dict[str, Tensor]:  # (needed)
 
 def optimizer(model: Model) -> torch.optim.Optimizer:
     return model.configure_optimizers()
+
+
+def outputs(
+    model: Model, inputs: Tensor
+) -> dict[str, Tensor]:  # for attribution; else what the module's forward returns
+    return {task: head(model.backbone(inputs)) for task, head in model.heads.items()}
