@@ -23,6 +23,8 @@ from workbench.runs.uploads import inside, uploads
 SAMPLES = "Sample runs"
 UPLOADS = "Uploads"
 TRAINED = "Trained here"
+# The sample run that is opened first: all five lenses have a finding in it.
+FIRST_SAMPLE = "scenes-two-datasets/cross-entropy"
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def choose() -> Choice:
     if len(places) > 1:
         folder = _picked("Folder", list(places), "folder")
     runs = collection(places[folder])
-    keys = list(runs)
+    keys = sorted(runs, key=lambda key: (folder != SAMPLES or key != FIRST_SAMPLE, key))
     if not keys:
         return Choice(folder, runs, None, None, None, None)
     key = _picked("Run", keys, "run")

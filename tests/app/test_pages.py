@@ -68,6 +68,14 @@ def test_overview_shows_a_card_with_a_verdict_for_every_lens(open_app: OpenApp, 
     assert len(charts(app)) >= 1  # the curves, and a thumbnail for each lens that can draw
 
 
+def test_the_sample_runs_open_with_one_that_has_a_finding_for_every_lens(open_app: OpenApp):
+    app = open_app().switch_page("views/overview.py").run()
+    assert_no_exception(app)
+    words = text(app)
+    assert sum(words.count(f"badge[{mark} ") for mark in "▲◆?●") == len(LENSES)
+    assert len(charts(app)) >= len(LENSES)
+
+
 def test_overview_says_where_a_loss_stops_being_a_number(open_app: OpenApp, folder: Path):
     app = open_app(folder, run="nan-loss").switch_page("views/overview.py").run()
     assert_no_exception(app)
