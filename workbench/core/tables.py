@@ -145,8 +145,12 @@ _TABLES = (
         "predictions",
         "one prediction for one sample at one step",
         {"step": "int", "sample": "int", "task": "text", "prediction": "any", "confidence": "float", "loss": "float"},
-        {"logits": "floats"},
-        record='rec.predictions(step, "digit", sample=ids, prediction=classes, confidence=p, loss=nll)',
+        # Counts of every class (labels, or pixels) where one prediction holds several: see workbench.core.outcomes.
+        {"logits": "floats", "tp": "floats", "fp": "floats", "fn": "floats", "tn": "floats"},
+        record='rec.predictions(step, "digit", sample=ids, prediction=classes, confidence=p, loss=nll)\n'
+        "from workbench.core import outcomes\n"
+        'rec.predictions(step, "tags", sample=ids, loss=bce, **outcomes.of_labels(said, true))      # [N, C], 0 or 1\n'
+        'rec.predictions(step, "seg", sample=ids, loss=nll, **outcomes.of_maps(said, true, 19))     # label maps',
     ),
     Table(
         "label_counts",

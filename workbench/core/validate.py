@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from workbench.core import outcomes
 from workbench.core.errors import RunFormatError, WorkbenchError
 from workbench.core.run import Problem, Run
 from workbench.core.tables import TABLES
@@ -25,7 +26,7 @@ def validate(path: str | Path) -> list[Problem]:
     found = run.problems
     found += _unknown_tables(run)
     found += _arrays(run)
-    for check in (_undeclared, _dangling, _embedding_rows):
+    for check in (_undeclared, _dangling, _embedding_rows, _outcomes):
         found += check(run)
     return found
 
@@ -101,6 +102,28 @@ def _embedding_rows(run: Run) -> Iterator[Problem]:
             run.embedding(layer, int(step))
         except WorkbenchError as error:
             yield Problem(run.path / "arrays", str(error))
+
+
+def _outcomes(run: Run) -> Iterator[Problem]:
+    """Counts by class come in fours, one a class of the task."""
+    given = [name for name in outcomes.COLUMNS if name in run.columns("predictions")]
+    if not given:
+        return
+    where = run.path / "tables" / "predictions"
+    if len(given) < len(outcomes.COLUMNS):
+        yield Problem(where, f"counts by class need the columns {', '.join(outcomes.COLUMNS)}; only {_some([*given])}")
+        return
+    lengths = ", ".join(f"len({name})" for name in outcomes.COLUMNS)
+    found = run.query(
+        f"SELECT task, min(least({lengths})) AS low, max(greatest({lengths})) AS high FROM predictions "
+        "WHERE tp IS NOT NULL GROUP BY task ORDER BY task"
+    )
+    declared = {task.name: len(task.classes) for task in run.info.tasks}
+    for task, low, high in found.itertuples(index=False):
+        if low != high:
+            yield Problem(where, f"counts by class of task '{task}' differ in length: {low} to {high} classes")
+        elif declared.get(task) not in (None, 0, high):
+            yield Problem(where, f"task '{task}' has {declared[task]} classes in run.json, but counts of {high}")
 
 
 def _some(values: list[object], most: int = 5) -> str:

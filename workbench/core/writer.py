@@ -166,12 +166,15 @@ class RunWriter:
         task: str,
         *,
         sample: Any,
-        prediction: Any,
+        prediction: Any = None,
         confidence: Any = np.nan,
         loss: Any = np.nan,
         **more: Any,
     ) -> None:
-        """One row per sample. ``loss`` in nats for classification; ``logits`` may be given as [N, C]."""
+        """One row per sample. ``loss`` in nats for classification; ``logits`` may be given as [N, C].
+
+        Predictions of several classes each have no ``prediction`` but counts: see :mod:`workbench.core.outcomes`.
+        """
         columns = {"step": step, "task": task, "sample": sample, "prediction": prediction}
         self.write("predictions", columns | {"confidence": confidence, "loss": loss} | more)
 
