@@ -56,7 +56,7 @@ def test_a_group_of_the_bias_page_travels_to_the_map(open_app: OpenApp, folder: 
     assert "colour: red" in box.options
     box.set_value("colour: red").run()
     n = len(reds(folder))
-    assert "The selection is predicted right in" in words(app)
+    assert "The selection: its samples are predicted right in" in words(app)
     assert f"{n} samples" in words(app)
     own = next(trace for trace in traces(app) if trace["name"] == "selection (not tested)")
     group = next(trace for trace in traces(app) if trace["name"] == "worse than the rest")

@@ -11,28 +11,29 @@ from workbench.lenses.bias import LENS
 from workbench.lenses.bias.cube import Factor
 from workbench.lenses.bias.groups import cube_of, history_table, spread_table
 from workbench.lenses.bias.opening import opening_table
+from workbench.lenses.bias.sample_metrics import ACCURACY, LOSS
 from workbench.lenses.bias.statistics import statistics
 
 STEPS = (0, 100, 200, 300, 400, 500)
 FACTOR = Factor("light", "light", ("day", "night"))
 
 
-def opening(rng, gaps, n=800, level=0.8, proportion=True):
+def opening(rng, gaps, n=800, level=0.8, metric=ACCURACY):
     """The table of a run whose two groups differ by these gaps at STEPS, right or wrong of a sample drawn anew."""
     codes = np.arange(n)[:, None] % 2
     cubes = {}
     for step, gap in zip(STEPS, gaps, strict=True):
         mean = level - gap * (codes[:, 0] == 1)
-        value = (rng.random(n) < mean).astype(float) if proportion else 2 - mean + rng.normal(scale=0.5, size=n)
+        value = (rng.random(n) < mean).astype(float) if metric.counted else 2 - mean + rng.normal(scale=0.5, size=n)
         cubes[step] = cube_of((FACTOR,), codes, value)
-    spread = spread_table(cubes[STEPS[-1]], proportion, 20, rng)
-    return opening_table(history_table(cubes, proportion), spread, STEPS[-1], proportion)
+    spread = spread_table(cubes[STEPS[-1]], metric, 20, rng)
+    return opening_table(history_table(cubes, metric), spread, STEPS[-1], metric)
 
 
-@pytest.mark.parametrize("proportion", [True, False])
-def test_a_planted_opening_is_dated(proportion):
+@pytest.mark.parametrize("metric", [ACCURACY, LOSS])
+def test_a_planted_opening_is_dated(metric):
     rng = np.random.default_rng(0)
-    dated = [opening(rng, (0, 0, 0, 0.3, 0.3, 0.3), proportion=proportion) for _ in range(100)]
+    dated = [opening(rng, (0, 0, 0, 0.3, 0.3, 0.3), metric=metric) for _ in range(100)]
     said = pd.concat(dated)
     assert len(said) >= 95
     # At the last step without a gap its interval misses 0 on that side in 2.5 % of runs.
@@ -66,14 +67,14 @@ def test_the_numbers_of_two_steps_by_hand():
         }
     )
     spread = pd.DataFrame({"factor": ["light"], "worst": ["night"], "best": ["day"]})
-    row = opening_table(history, spread, 10, proportion=True).iloc[0]
+    row = opening_table(history, spread, 10, ACCURACY).iloc[0]
     assert (row.before, row.opened, row.gap_before) == (0, 10, 0)
     assert row.gap == pytest.approx(0.4)
     assert row.low == pytest.approx(0.4 - np.hypot(0.04, 0.06))
     # z of 0.05 / 2 two-sided is 2.241403; both limits of the gap at step 0 are hypot(0.05, 0.05) away.
     half = 2.241403 / 1.959964 * np.hypot(np.hypot(0.04, 0.06), np.hypot(0.05, 0.05))
     assert row.change_low == pytest.approx(0.4 - half, abs=1e-6)
-    assert opening_table(history, spread, 0, proportion=True).empty
+    assert opening_table(history, spread, 0, ACCURACY).empty
 
 
 def test_the_verdict_and_the_figure_say_when(tmp_path):

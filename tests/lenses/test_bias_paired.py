@@ -9,6 +9,7 @@ from scipy import stats as scipy_stats
 
 from workbench.core import WorkbenchError
 from workbench.lenses.bias.paired import compare, figure, mcnemar_p, paired_interval, verdicts
+from workbench.lenses.bias.sample_metrics import ACCURACY
 
 
 def write_answers(path, right, side):
@@ -87,7 +88,7 @@ def test_paired_interval_covers():
     for _ in range(1000):
         a = (rng.random(40) < 0.8).astype(float)
         b = np.where(rng.random(40) < 0.15, 1 - a, a)  # expected change 0.15 (0.2 - 0.8) = -0.09
-        low, high, _ = paired_interval(a, b, True)
+        low, high, _ = paired_interval(a, b, ACCURACY)
         covered += low <= -0.09 <= high
     # The added pairs make it a little wide in so few samples.
     assert 0.935 <= covered / 1000 <= 0.985

@@ -8,6 +8,7 @@ import pytest
 
 from workbench.core import Run, RunWriter
 from workbench.lenses.bias.pockets import find_pockets
+from workbench.lenses.bias.sample_metrics import ACCURACY, LOSS
 
 
 def planted(tmp_path, seed=0, n=1200, strength=0.7, name="run", colour_follows=False):
@@ -31,7 +32,7 @@ def planted(tmp_path, seed=0, n=1200, strength=0.7, name="run", colour_follows=F
 
 def test_a_planted_pocket_is_found_confirmed_and_not_described(tmp_path):
     run, values, hidden = planted(tmp_path)
-    found = find_pockets(run, values, {"colour": "colour"}, proportion=True, step=60)
+    found = find_pockets(run, values, {"colour": "colour"}, ACCURACY, step=60)
     assert (found.layer, found.step) == ("embed", 50)
     worst = found.found.iloc[0]
     assert worst.confirmed
@@ -43,7 +44,7 @@ def test_a_planted_pocket_is_found_confirmed_and_not_described(tmp_path):
 
 def test_a_failure_that_an_attribute_explains_is_called_described(tmp_path):
     run, values, _ = planted(tmp_path, colour_follows=True)
-    found = find_pockets(run, values, {"colour": "colour"}, proportion=True, step=60).found
+    found = find_pockets(run, values, {"colour": "colour"}, ACCURACY, step=60).found
     confirmed = found[found["confirmed"]]
     assert len(confirmed)
     assert (confirmed["typical"] == "colour: blue").all()
@@ -54,7 +55,7 @@ def test_losses_are_searched_too(tmp_path):
     run, values, hidden = planted(tmp_path)
     rng = np.random.default_rng(1)
     values["value"] = rng.exponential(np.where(hidden, 3.0, 0.5))
-    worst = find_pockets(run, values, {}, proportion=False, step=60).found.iloc[0]
+    worst = find_pockets(run, values, {}, LOSS, step=60).found.iloc[0]
     assert worst.confirmed
     assert worst.gap > 0
 
@@ -63,20 +64,20 @@ def test_without_a_pocket_few_are_confirmed(tmp_path):
     confirmed = 0
     for seed in range(40):
         run, values, _ = planted(tmp_path, seed=seed, n=400, strength=0.1, name=str(seed))
-        confirmed += bool(find_pockets(run, values, {"colour": "colour"}, True, 60).found["confirmed"].any())
+        confirmed += bool(find_pockets(run, values, {"colour": "colour"}, ACCURACY, 60).found["confirmed"].any())
     assert confirmed <= 6  # 5 % of 40 expected; above 6 has a probability of 0.3 %
 
 
 @pytest.mark.parametrize("n", [0, 50])
 def test_too_few_samples_or_no_embedding_find_nothing(tmp_path, n):
     run, values, _ = planted(tmp_path, n=max(n, 1))
-    assert find_pockets(run, values, {}, True, 60) is None
+    assert find_pockets(run, values, {}, ACCURACY, 60) is None
     RunWriter(tmp_path / "bare").close()
-    assert find_pockets(Run(tmp_path / "bare"), values, {}, True, 60) is None
+    assert find_pockets(Run(tmp_path / "bare"), values, {}, ACCURACY, 60) is None
 
 
 def test_a_constant_embedding_finds_nothing(tmp_path):
     with RunWriter(tmp_path / "flat") as writer:
         writer.embedding(0, "embed", np.ones((300, 4), dtype=np.float32), np.arange(300))
     values = pd.DataFrame({"sample": np.arange(300), "value": np.tile([0.0, 1.0], 150)})
-    assert find_pockets(Run(tmp_path / "flat"), values, {}, True, 0) is None
+    assert find_pockets(Run(tmp_path / "flat"), values, {}, ACCURACY, 0) is None

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+from workbench.lenses.bias.sample_metrics import ACCURACY
 from workbench.lenses.bias.uncertainty import (
     contrast_of_four,
     difference_interval,
@@ -24,7 +25,7 @@ from workbench.lenses.intervals import benjamini_hochberg, wilson
 )
 def test_golden_wilson_intervals(k, n, low, high):
     k, n = np.array([float(k)]), np.array([float(n)])
-    mean, *limits = mean_interval(n, k, k, proportion=True)
+    mean, *limits = mean_interval(n, k, k, ACCURACY)
     assert mean == pytest.approx(k / n)
     assert [limit.item() for limit in limits] == pytest.approx([low, high], abs=1e-5)
 
@@ -98,7 +99,7 @@ def test_contrast_of_four_covers_and_keeps_its_level():
     rng = np.random.default_rng(1)
     n = np.tile(np.array([25.0, 60.0, 40.0, 30.0]), (4000, 1))
     k = rng.binomial(n.astype(int), [0.95, 0.85, 0.80, 0.70]).astype(float)
-    value, low, high, p = contrast_of_four(n, k, k, proportion=True)
+    value, low, high, p = contrast_of_four(n, k, k, counted=True)
     assert ((low <= 0) & (high >= 0)).mean() == pytest.approx(0.95, abs=0.02)
     assert (p <= 0.05).mean() == pytest.approx(0.05, abs=0.02)
     assert value.mean() == pytest.approx(0.0, abs=0.01)

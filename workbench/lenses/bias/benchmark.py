@@ -20,6 +20,7 @@ import pandas as pd
 from workbench.core import Run, RunWriter
 from workbench.lenses.bias.cube import Factor
 from workbench.lenses.bias.groups import cube_of
+from workbench.lenses.bias.sample_metrics import ACCURACY
 from workbench.lenses.bias.statistics import statistics
 from workbench.lenses.bias.uncertainty import mean_interval
 
@@ -110,7 +111,7 @@ def _with_cube(frame: pd.DataFrame) -> dict[tuple[int, ...], tuple[np.ndarray, .
     for order in (1, 2, 3):
         for axes in combinations(range(len(factors)), order):
             margin = cube.margin(axes)
-            found[axes] = (margin.codes, *mean_interval(margin.n, margin.total, margin.squares, proportion=True))
+            found[axes] = (margin.codes, *mean_interval(margin.n, margin.total, margin.squares, ACCURACY))
     return found
 
 

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from workbench.core import ConfigError, Run
-from workbench.core.schema import RESERVED_SAMPLE_COLUMNS
+from workbench.core import Run
 
-Metric = Literal["accuracy", "loss"]
-
-#: A column with more distinct values than this is an identifier or a measurement, not a set of groups.
-MAX_LEVELS = 60
-#: An undeclared column of numbers with more distinct values than this is cut into bins.
-MAX_NUMERIC_LEVELS = 12
 #: Level of samples whose attribute was not recorded.
 UNKNOWN_LEVEL = "(not recorded)"
 
@@ -154,143 +145,6 @@ def _column_types(run: Run, table: str) -> dict[str, str]:
     return dict(zip(frame["column_name"], frame["column_type"], strict=True))
 
 
-def available_factors(selection: Selection) -> dict[str, str]:
-    """Column of every factor that can form groups, by its name: attributes, then domain, dataset and class."""
-    columns = selection.sample_types
-    declared = [name for name in selection.run.attribute_names if name in columns]
-    usable = [
-        name
-        for name, kind in columns.items()
-        if name not in RESERVED_SAMPLE_COLUMNS
-        and not name.startswith("target_")
-        and (is_numeric(kind) or kind in ("VARCHAR", "BOOLEAN"))
-    ]
-    factors = {name: name for name in (declared or usable)}
-    built_in = {"domain": "domain", "dataset": "dataset", "class": selection.target}
-    return factors | {name: column for name, column in built_in.items() if column in columns and name not in factors}
-
-
-def build_factors(
-    selection: Selection, chosen: Sequence[str] | None, bins: int
-) -> tuple[tuple[Factor, ...], tuple[str, ...]]:
-    """The factors with their levels among the samples, and notes on what was left out.
-
-    Without a choice: the attributes; if none can form groups: domain, dataset and class.
-
-    Raises:
-        ConfigError: a chosen factor does not exist.
-    """
-    available = available_factors(selection)
-    unknown = [name for name in chosen or () if name not in available]
-    if unknown:
-        known = ", ".join(available) or "none"
-        raise ConfigError(f"Run '{selection.run.name}' has no factor '{unknown[0]}'. Factors: {known}.")
-    built_in = ("domain", "dataset", selection.target)
-    attributes = [name for name, column in available.items() if column not in built_in]
-    if chosen is not None:
-        return _with_levels(selection, {name: available[name] for name in chosen}, bins)
-    factors, notes = _with_levels(selection, {name: available[name] for name in attributes}, bins)
-    if factors:
-        return factors, notes
-    others = {name: column for name, column in available.items() if column in built_in}
-    factors, more = _with_levels(selection, others, bins)
-    return factors, notes + more
-
-
-def _with_levels(
-    selection: Selection, columns: Mapping[str, str], bins: int
-) -> tuple[tuple[Factor, ...], tuple[str, ...]]:
-    if not columns:
-        return (), ()
-    counts = ", ".join(
-        f"approx_count_distinct(s.{quoted(column)}) AS d{i}, "
-        f"count(*) FILTER (WHERE {selection.missing(column)}) AS m{i}"
-        for i, column in enumerate(columns.values())
-    )
-    summary = selection.of_samples(counts).iloc[0]
-    distinct_values = {column: int(summary[f"d{i}"]) for i, column in enumerate(columns.values())}
-    found = _distinct(selection, [column for column, n in distinct_values.items() if n <= 2 * MAX_LEVELS])
-    factors, notes = [], []
-    for i, (name, column) in enumerate(columns.items()):
-        distinct, extra = distinct_values[column], (UNKNOWN_LEVEL,) if summary[f"m{i}"] else ()
-        factor = _factor(selection, name, column, (distinct, found.get(column)), bins, extra)
-        if factor is None:
-            notes.append(f"'{name}' was left out: {distinct} different values are too many to form groups.")
-        elif len(factor.levels) < 2:
-            notes.append(f"'{name}' was left out: all samples share one value.")
-        else:
-            factors.append(factor)
-    return tuple(factors), tuple(notes)
-
-
-def _distinct(selection: Selection, columns: Sequence[str]) -> dict[str, list[str]]:
-    """Recorded values of each column as text, in the order of the values."""
-    if not columns:
-        return {}
-    lists = ", ".join(
-        f"list_transform(list_sort(list(DISTINCT s.{quoted(column)}) FILTER (WHERE NOT {selection.missing(column)})), "
-        f"lambda x: CAST(x AS VARCHAR)) AS v{i}"
-        for i, column in enumerate(columns)
-    )
-    row = selection.of_samples(lists).iloc[0]
-    return {
-        column: [str(x) for x in row[f"v{i}"]] if row[f"v{i}"] is not None else [] for i, column in enumerate(columns)
-    }
-
-
-def _factor(
-    selection: Selection,
-    name: str,
-    column: str,
-    values: tuple[int, list[str] | None],
-    bins: int,
-    extra: tuple[str, ...],
-) -> Factor | None:
-    """One factor with its levels, from the number and the list of its values; None when it has too many for groups."""
-    distinct, found = values
-    kind = selection.sample_types[column]
-    attribute = next((a for a in selection.run.info.attributes if a.name == name), None)
-    continuous = attribute.kind == "continuous" if attribute else is_float(kind) and distinct > MAX_NUMERIC_LEVELS
-    if distinct and continuous and is_numeric(kind):
-        edges, low, high = _quantile_edges(selection, column, bins)
-        return Factor(name, column, (*_bin_names(edges, low, high), *extra), edges)
-    if found is None or len(found) > MAX_LEVELS:
-        return None
-    declared = [level for level in attribute.levels if level in found] if attribute else []
-    stored = (*declared, *(level for level in found if level not in declared))
-    return Factor(name, column, (*_shown(selection, column, stored), *extra), stored=stored)
-
-
-def _shown(selection: Selection, column: str, stored: tuple[str, ...]) -> tuple[str, ...]:
-    """Class names in place of class numbers; other levels as they are stored."""
-    task = next((task for task in selection.run.info.tasks if task.name == selection.task), None)
-    if task is None or column != selection.target:
-        return stored
-    names = dict(zip(map(str, range(len(task.classes))), task.classes, strict=True))
-    return tuple(names.get(level, level) for level in stored)
-
-
-def _quantile_edges(selection: Selection, column: str, bins: int) -> tuple[tuple[float, ...], float, float]:
-    """Inner bin edges (repeated quantiles count once), smallest and largest value."""
-    shares = [i / bins for i in range(bins + 1)]
-    sql = f"quantile_disc(CAST(s.{quoted(column)} AS DOUBLE), {shares}) AS q"
-    quantiles = [float(value) for value in selection.of_samples(sql, f"NOT {selection.missing(column)}")["q"][0]]
-    low, high = quantiles[0], quantiles[-1]
-    return tuple(sorted({edge for edge in quantiles[1:-1] if edge < high})), low, high
-
-
-def _bin_names(edges: Sequence[float], low: float, high: float) -> tuple[str, ...]:
-    """Names like "0.12 to 0.4" with just as many digits as keep the edges apart."""
-    limits = [low, *edges, high]
-    texts: list[str] = []
-    for digits in range(2, 17):
-        texts = [f"{limit:.{digits}g}" for limit in limits]
-        if len(set(texts)) == len(set(limits)):
-            break
-    names = [f"{a} to {b}" if a != b else a for a, b in pairwise(texts)]
-    return tuple(names)
-
-
 def count_cells(selection: Selection, factors: Sequence[Factor], value: str) -> dict[int, Cube]:
     """One cube a recorded step, from one pass of DuckDB over predictions joined with samples.
 
@@ -320,13 +174,20 @@ def count_cells(selection: Selection, factors: Sequence[Factor], value: str) -> 
 
 
 def count_by_factor(
-    selection: Selection, factors: Sequence[Factor], columns: str, keys: str, sums: str, condition: str
+    selection: Selection,
+    factors: Sequence[Factor],
+    columns: str,
+    keys: str,
+    sums: str,
+    condition: str,
+    derived: str = "1 AS one",
 ) -> list[pd.DataFrame]:
     """One table a factor, from one pass: sums by its level (position ``level``) and further keys.
 
     Args:
         columns: SQL of the columns read from ``p`` and ``s``, with their names.
         keys: Names of the further keys. sums: SQL of the sums, with their names. condition: SQL of the rows that count.
+        derived: SQL of a column computed from the others, with its name.
     """
     if not factors:
         return []
@@ -334,7 +195,8 @@ def count_by_factor(
     texts = ", ".join(f"GROUPING(k{i}) AS g{i}, CAST(k{i} AS VARCHAR) AS l{i}" for i in range(len(factors)))
     sets = ", ".join(f"(k{i}, {keys})" for i in range(len(factors)))
     frame = selection.query(
-        f"SELECT {texts}, {keys}, {sums} FROM ({selection.joined(f'{columns}, {levels}')}) WHERE {condition} "
+        f"SELECT {texts}, {keys}, {sums} FROM "
+        f"(SELECT *, {derived} FROM ({selection.joined(f'{columns}, {levels}')})) WHERE {condition} "
         f"GROUP BY GROUPING SETS ({sets})"
     )
     tables = []

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from workbench.core import ConfigError
 from workbench.lenses.bias.drawing import STATES, metric_axis, percent_ticks, rows_layout
 from workbench.lenses.bias.statistics import Bias
-from workbench.lenses.bias.words import difference_range, difference_text, range_text, value_text
+from workbench.lenses.bias.words import capital, difference_range, difference_text, range_text, value_text
 from workbench.lenses.empty_figure import empty
 from workbench.lenses.palette import UNKNOWN
 from workbench.lenses.words import count
@@ -47,7 +47,7 @@ def attribution(stats: Bias) -> go.Figure:
         return empty("Too few samples to share out the gap among factors.")
     parts = found.parts.iloc[np.argsort(-np.abs(found.parts["phi"].to_numpy()), kind="stable")]
     phi = parts["phi"].to_numpy()
-    gain = phi > 0 if stats.proportion else phi < 0
+    gain = phi > 0 if stats.share else phi < 0
     colour = {"better than the rest": "#0072B2", "worse than the rest": "#D55E00"}
     names = [f"without {row['factor']} = {row['worst']}" for _, row in parts.iterrows()]
     ends = {"all at their worst": found.start, "none at its worst": found.end}
@@ -57,9 +57,9 @@ def attribution(stats: Bias) -> go.Figure:
     height = np.array([found.start[0], *phi, found.end[0]])
     shades = [UNKNOWN, *(colour["better than the rest" if up else "worse than the rest"] for up in gain), UNKNOWN]
     texts = [
-        value_text(found.start[0], stats.proportion),
-        *(f"{'+' if value > 0 else '−'}{difference_text(value, stats.proportion)}" for value in phi),
-        value_text(found.end[0], stats.proportion),
+        value_text(found.start[0], stats.share),
+        *(f"{'+' if value > 0 else '−'}{difference_text(value, stats.share)}" for value in phi),
+        value_text(found.end[0], stats.share),
     ]
     limits = [found.start[1:], *zip(parts["low"], parts["high"], strict=True), found.end[1:]]
     top = base + height
@@ -97,7 +97,7 @@ def attribution(stats: Bias) -> go.Figure:
 
 def _limits(pair: tuple[float, float], is_end: bool, stats: Bias) -> str:
     shown = range_text if is_end else difference_range
-    return shown(float(pair[0]), float(pair[1]), stats.proportion)
+    return shown(float(pair[0]), float(pair[1]), stats.share)
 
 
 def slices(stats: Bias, limit: int = 20) -> go.Figure:
@@ -145,9 +145,9 @@ def slices(stats: Bias, limit: int = 20) -> go.Figure:
                         "arrayminus": value - chosen["low"], "color": colour, "thickness": 2, "width": 0,
                     },
                     customdata=[
-                        f"{value_text(row['value'], stats.proportion)} "
-                        f"({range_text(row['low'], row['high'], stats.proportion)}), all others "
-                        f"{value_text(row['rest'], stats.proportion)}<br>"
+                        f"{value_text(row['value'], stats.share)} "
+                        f"({range_text(row['low'], row['high'], stats.share)}), all others "
+                        f"{value_text(row['rest'], stats.share)}<br>"
                         f"effect size {row['effect']:.2f}, corrected p = {row['q']:.2g}"
                         for _, row in chosen.iterrows()
                     ],
@@ -199,7 +199,7 @@ def metrics(stats: Bias, measure: str = "balanced_accuracy", factor: str | None 
         )
     )
     axis = {"title": METRICS[measure]} | percent_ticks(measure not in ("ece", "brier"))
-    return rows_layout(figure, labels, f"{METRICS[measure].capitalize()} of every level", axis)
+    return rows_layout(figure, labels, f"{capital(METRICS[measure])} of every level", axis)
 
 
 def _bars(rows: pd.DataFrame, measure: str) -> dict[str, Any]:

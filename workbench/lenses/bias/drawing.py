@@ -47,10 +47,10 @@ def dots(stats: Bias, rows: pd.DataFrame, labels: list[str], name: str, colour: 
 def _hover(stats: Bias, row: pd.Series) -> str:
     lines = [
         f"<b>{row['group']}</b>",
-        f"{metric_name(stats)} {value_text(row['value'], stats.proportion)} "
-        f"(95 % interval {range_text(row['low'], row['high'], stats.proportion)})",
+        f"{metric_name(stats)} {value_text(row['value'], stats.share)} "
+        f"(95 % interval {range_text(row['low'], row['high'], stats.share)})",
         f"{count(row['n'])} samples",
-        f"all other samples: {value_text(row['rest'], stats.proportion)}",
+        f"all other samples: {value_text(row['rest'], stats.share)}",
     ]
     if row["tested"]:
         lines.append(f"corrected p = {row['q']:.2g}")
@@ -64,7 +64,7 @@ def overall_line(figure: go.Figure, stats: Bias) -> None:
         y=1,
         yref="paper",
         yanchor="bottom",
-        text=f"all samples {value_text(stats.overall, stats.proportion)}",
+        text=f"all samples {value_text(stats.overall, stats.share)}",
         showarrow=False,
     )
 
@@ -92,11 +92,11 @@ def rows_layout(
 
 def metric_axis(stats: Bias) -> dict[str, Any]:
     """Title and ticks of an axis that shows the metric."""
-    return {"title": metric_name(stats)} | percent_ticks(stats.proportion)
+    return {"title": metric_name(stats)} | percent_ticks(stats.share)
 
 
 def metric_name(stats: Bias) -> str:
-    return "accuracy" if stats.proportion else "mean loss"
+    return stats.measured.title
 
 
 def percent_ticks(proportion: bool) -> dict[str, Any]:

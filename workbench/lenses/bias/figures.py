@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from workbench.core import ConfigError
 from workbench.lenses.bias.drawing import STATES, dots, metric_axis, metric_name, overall_line, rows_layout
 from workbench.lenses.bias.statistics import Bias
-from workbench.lenses.bias.words import difference_text
+from workbench.lenses.bias.words import capital, difference_text
 from workbench.lenses.empty_figure import empty
 from workbench.lenses.palette import CATEGORICAL, UNKNOWN, colours, faded, symbols
 from workbench.lenses.words import count
@@ -63,7 +63,7 @@ def factors(stats: Bias) -> go.Figure:
     rows = stats.spread
     if not len(rows):
         return empty("No factor has two levels with enough samples.")
-    labels = [f"{row['factor']}  (gap {difference_text(row['gap'], stats.proportion)})" for _, row in rows.iterrows()]
+    labels = [f"{row['factor']}  (gap {difference_text(row['gap'], stats.share)})" for _, row in rows.iterrows()]
     figure = go.Figure()
     half = rows["null_95"].to_numpy() / 2
     figure.add_trace(
@@ -93,7 +93,7 @@ def factors(stats: Bias) -> go.Figure:
         ("worst", "worst level", STATES["worse than the rest"]),
         ("best", "best level", STATES["better than the rest"]),
     ):
-        left = (column == "worst") == stats.proportion
+        left = (column == "worst") == stats.share
         figure.add_trace(
             go.Scatter(
                 x=rows[f"{column}_value"],
@@ -144,7 +144,7 @@ def training(stats: Bias, factor: str | None = None) -> go.Figure:
             annotation={"text": "the gap opens", "font": {"size": 12}}, annotation_position="top left",
         )  # fmt: skip
     return figure.update_layout(
-        title=f"{metric_name(stats).capitalize()} over training by {factor}" if factor else "Over training",
+        title=f"{capital(metric_name(stats))} over training by {factor}" if factor else "Over training",
         xaxis_title="step",
         yaxis=metric_axis(stats),
         height=460,

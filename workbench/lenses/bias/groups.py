@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from workbench.lenses.bias.cube import Cube, Factor, Margin
+from workbench.lenses.bias.sample_metrics import Metric
 from workbench.lenses.bias.uncertainty import (
     contrast_of_four,
     difference_interval,
@@ -45,25 +46,25 @@ def cube_of(factors: Sequence[Factor], codes: Int[np.ndarray, "N F"], value: Flo
     return Cube(tuple(factors), np.stack(levels, axis=1).astype(np.int64), n[used].astype(float), total, squares, half)
 
 
-def group_table(cube: Cube, proportion: bool, min_support: int) -> pd.DataFrame:
+def group_table(cube: Cube, metric: Metric, min_support: int) -> pd.DataFrame:
     """One row a group of one, two or three factors, tested against all other samples; without q."""
     frames = []
     for order in range(1, min(MAX_ORDER, len(cube.factors)) + 1):
         for axes in combinations(range(len(cube.factors)), order):
             size = int(np.prod([len(cube.factors[axis].levels) for axis in axes]))
             if size <= MAX_GROUPS:
-                frames.append(_groups_of(cube, axes, proportion, min_support))
+                frames.append(_groups_of(cube, axes, metric, min_support))
     columns = ["order", "factors", "group", "factor_1", "level_1", "n", "value", "low", "high", "gap", "p", "tested"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
-def _groups_of(cube: Cube, axes: Sequence[int], proportion: bool, min_support: int) -> pd.DataFrame:
+def _groups_of(cube: Cube, axes: Sequence[int], metric: Metric, min_support: int) -> pd.DataFrame:
     margin, whole = cube.margin(axes), cube.margin(())
-    compared = against_rest(margin.n, margin.total, margin.squares, whole, proportion)
+    compared = against_rest(margin.n, margin.total, margin.squares, whole, metric)
     n_rest, total_rest, squares_rest = whole.n - margin.n, whole.total - margin.total, whole.squares - margin.squares
     tested = (margin.n >= min_support) & (n_rest >= min_support)
     p = np.full(len(margin.n), np.nan)
-    if proportion:
+    if metric.counted:
         p[tested] = fisher_exact(margin.total[tested], margin.n[tested], float(whole.total[0]), float(whole.n[0]))
     else:
         inside, outside = variance(margin.n, margin.total, margin.squares), variance(n_rest, total_rest, squares_rest)
@@ -77,16 +78,16 @@ def against_rest(
     total: Float[np.ndarray, " G"],
     squares: Float[np.ndarray, " G"],
     whole: Margin,
-    proportion: bool,
+    metric: Metric,
 ) -> dict[str, Float[np.ndarray, " G"]]:
     """value, low, high of groups; rest, the value of all other samples; gap = value - rest with gap_low, gap_high.
 
     Args:
         n, total, squares: Sums of each group. whole: Those of all samples, the groups' among them.
     """
-    value, low, high = mean_interval(n, total, squares, proportion)
+    value, low, high = mean_interval(n, total, squares, metric)
     others = whole.n - n, whole.total - total, whole.squares - squares
-    rest, rest_low, rest_high = mean_interval(*others, proportion)
+    rest, rest_low, rest_high = mean_interval(*others, metric)
     gap_low, gap_high = difference_interval(value, (low, high), rest, (rest_low, rest_high))
     return {
         "value": value,
@@ -115,7 +116,7 @@ def _names(factors: Sequence[Factor], axes: Sequence[int], codes: Int[np.ndarray
     return named
 
 
-def spread_table(cube: Cube, proportion: bool, min_support: int, rng: np.random.Generator) -> pd.DataFrame:
+def spread_table(cube: Cube, metric: Metric, min_support: int, rng: np.random.Generator) -> pd.DataFrame:
     """One row a factor: best against worst tested level, and what chance alone makes of that gap."""
     whole = cube.margin(())
     mean, sd = float(whole.total[0] / whole.n[0]), 0.0
@@ -128,9 +129,9 @@ def spread_table(cube: Cube, proportion: bool, min_support: int, rng: np.random.
         if tested.sum() < 2:
             continue
         values, levels = (margin.total / margin.n)[tested], margin.codes[tested, 0]
-        best, worst = (values.argmax(), values.argmin()) if proportion else (values.argmin(), values.argmax())
+        best, worst = (values.argmax(), values.argmin()) if metric.share else (values.argmin(), values.argmax())
         gap = float(abs(values[best] - values[worst]))
-        null = null_gaps(margin.n[tested], mean, sd, proportion, NULL_DRAWS, rng)
+        null = null_gaps(margin.n[tested], mean, sd, metric.counted, NULL_DRAWS, rng)
         rows.append(
             {
                 "factor": factor.name,
@@ -151,7 +152,7 @@ def spread_table(cube: Cube, proportion: bool, min_support: int, rng: np.random.
     return frame.sort_values("gap", ascending=False, ignore_index=True)
 
 
-def interaction_table(cube: Cube, proportion: bool, min_support: int) -> pd.DataFrame:
+def interaction_table(cube: Cube, metric: Metric, min_support: int) -> pd.DataFrame:
     """One row a pair of levels of two factors: does the pair cost more than the sum of what each costs alone?
 
     With a = "has level a", b = "has level b": value = m(a, b), expected = m(a, not b) + m(not a, b) − m(not a, not b),
@@ -161,14 +162,14 @@ def interaction_table(cube: Cube, proportion: bool, min_support: int) -> pd.Data
     """
     frames = []
     for first, second in combinations(range(len(cube.factors)), 2):
-        frame = _interactions_of(cube, first, second, proportion, min_support)
+        frame = _interactions_of(cube, first, second, metric, min_support)
         if len(frame):
             frames.append(frame)
     columns = ["factors", "group", "factor_1", "level_1", "factor_2", "level_2", "n", "value", "extra", "p", "lowest"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
-def _interactions_of(cube: Cube, first: int, second: int, proportion: bool, min_support: int) -> pd.DataFrame:
+def _interactions_of(cube: Cube, first: int, second: int, metric: Metric, min_support: int) -> pd.DataFrame:
     shape = (len(cube.factors[first].levels), len(cube.factors[second].levels))
     margin = cube.margin((first, second))
     tables = [np.zeros(shape) for _ in range(3)]
@@ -181,10 +182,10 @@ def _interactions_of(cube: Cube, first: int, second: int, proportion: bool, min_
         return pd.DataFrame()
     codes = np.stack([a, b], axis=1)[kept]
     n, total, squares = n[kept], total[kept], squares[kept]
-    extra, extra_low, extra_high, p = contrast_of_four(n, total, squares, proportion)
-    mean, low, high = mean_interval(n[:, 0], total[:, 0], squares[:, 0], proportion)
+    extra, extra_low, extra_high, p = contrast_of_four(n, total, squares, metric.counted)
+    mean, low, high = mean_interval(n[:, 0], total[:, 0], squares[:, 0], metric)
     means = total / n
-    others = means[:, 1:].min(axis=1) if proportion else means[:, 1:].max(axis=1)
+    others = means[:, 1:].min(axis=1) if metric.share else means[:, 1:].max(axis=1)
     columns = _names(cube.factors, (first, second), codes) | {
         "n": n[:, 0].astype(np.int64),
         "value": mean,
@@ -198,7 +199,7 @@ def _interactions_of(cube: Cube, first: int, second: int, proportion: bool, min_
         "extra_low": extra_low,
         "extra_high": extra_high,
         "p": p,
-        "lowest": mean < others if proportion else mean > others,
+        "lowest": mean < others if metric.share else mean > others,
     }
     return pd.DataFrame(columns)
 
@@ -227,13 +228,13 @@ def corrected(groups: pd.DataFrame, interactions: pd.DataFrame) -> tuple[pd.Data
     return groups, interactions, int((~np.isnan(p)).sum())
 
 
-def history_table(cubes: Mapping[int, Cube], proportion: bool) -> pd.DataFrame:
+def history_table(cubes: Mapping[int, Cube], metric: Metric) -> pd.DataFrame:
     """Value and limits of every group of one factor, and of all samples (factor ""), at every step."""
     frames = []
     for step, cube in cubes.items():
         for axis in (None, *range(len(cube.factors))):
             margin = cube.margin(() if axis is None else (axis,))
-            value, low, high = mean_interval(margin.n, margin.total, margin.squares, proportion)
+            value, low, high = mean_interval(margin.n, margin.total, margin.squares, metric)
             frames.append(
                 pd.DataFrame(
                     {

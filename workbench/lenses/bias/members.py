@@ -11,7 +11,8 @@ import pandas as pd
 from workbench.core import ConfigError, Run
 from workbench.lenses.bias.cube import Factor, Selection, level_key, select
 from workbench.lenses.bias.groups import against_rest
-from workbench.lenses.bias.statistics import Bias, value_sql
+from workbench.lenses.bias.sample_metrics import value_sql
+from workbench.lenses.bias.statistics import Bias
 from workbench.lenses.bias.words import difference_range, difference_text, range_text, value_text
 from workbench.lenses.words import count
 
@@ -51,7 +52,7 @@ def chosen_group(run: Run, stats: Bias, samples: Sequence[int], title: str) -> p
     It is not tested (p is NaN): whoever chose the samples may have seen their answers.
     """
     selection = select(run, stats.task, stats.split)
-    inner = selection.joined(f"{value_sql(selection, stats.metric)} AS v")
+    inner = selection.joined(f"{value_sql(selection, stats.measured)} AS v")
     frame = run.query(
         f"SELECT count(v) AS n, coalesce(sum(v), 0) AS total, coalesce(sum(v * v), 0) AS squares FROM "
         f"({inner} AND p.step = $step AND p.sample IN (SELECT unnest($ids)))",
@@ -60,7 +61,7 @@ def chosen_group(run: Run, stats: Bias, samples: Sequence[int], title: str) -> p
     n, total, squares = (frame[name].to_numpy(dtype=float) for name in ("n", "total", "squares"))
     if not n[0]:
         return pd.DataFrame()
-    compared = against_rest(n, total, squares, stats.cube.margin(()), stats.proportion)
+    compared = against_rest(n, total, squares, stats.cube.margin(()), stats.measured)
     return pd.DataFrame(
         {"order": 0, "group": title, **compared, "n": n.astype(np.int64), "p": np.nan, "q": np.nan, "tested": False}
     )
@@ -68,16 +69,16 @@ def chosen_group(run: Run, stats: Bias, samples: Sequence[int], title: str) -> p
 
 def chosen_words(stats: Bias, row: Mapping[Any, Any]) -> str:
     """One sentence on the row of :func:`chosen_group`."""
-    value, gap = value_text(row["value"], stats.proportion), difference_text(row["gap"], stats.proportion)
-    says = f"predicted right in {value} of cases" if stats.proportion else f"of a mean loss of {value}"
-    limits = range_text(row["low"], row["high"], stats.proportion)
+    value, gap = value_text(row["value"], stats.share), difference_text(row["gap"], stats.share)
+    says = stats.measured.says.format(value)
+    limits = range_text(row["low"], row["high"], stats.share)
     if np.isnan(row["gap"]):
-        return f"The selection holds all {count(row['n'])} samples: {says} (95 % interval {limits})."
+        return f"The selection holds all {count(row['n'])} samples; they {says} (95 % interval {limits})."
     side = "above" if row["gap"] > 0 else "below"
     return (
-        f"The selection is {says} (task {stats.task}, 95 % interval {limits}, {count(row['n'])} samples), {gap} {side} "
-        f"all others (95 % interval {difference_range(row['gap_low'], row['gap_high'], stats.proportion)}). This "
-        "describes and is no test: samples that were chosen for their errors look bad by choice."
+        f"The selection: its samples {says} (task {stats.task}, 95 % interval {limits}, {count(row['n'])} samples), "
+        f"{gap} {side} all others (95 % interval {difference_range(row['gap_low'], row['gap_high'], stats.share)}). "
+        "This describes and is no test: samples that were chosen for their errors look bad by choice."
     )
 
 
@@ -91,7 +92,7 @@ def _of_level(selection: Selection, factor: Factor, level: str, name: str) -> tu
 
 
 def _ids(selection: Selection, stats: Bias, condition: str, values: dict[str, str]) -> list[int]:
-    inner = selection.joined(f"p.sample AS sample, {value_sql(selection, stats.metric)} AS v")
+    inner = selection.joined(f"p.sample AS sample, {value_sql(selection, stats.measured)} AS v")
     frame = selection.run.query(
         f"SELECT DISTINCT sample FROM ({inner} AND p.step = $step AND {condition}) WHERE v IS NOT NULL ORDER BY sample",
         _parameters(stats) | values,

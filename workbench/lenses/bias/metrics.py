@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from workbench.lenses.bias.calibration import calibration_columns
 from workbench.lenses.bias.cube import Factor, Selection, count_by_factor, quoted
+from workbench.lenses.bias.factors import shown_classes
+from workbench.lenses.bias.sample_metrics import LOSS
+from workbench.lenses.bias.uncertainty import mean_interval
 
-#: Equally filled bins of confidence in the calibration error.
-CALIBRATION_BINS = 10
-#: Bootstrap repetitions behind the intervals of differences between groups, and of the calibrated null.
+#: Bootstrap repetitions behind the intervals of differences between groups.
 REPETITIONS = 400
 #: Runs with more predictions of the task skip these metrics unless asked for.
 MAX_ROWS = 2_000_000
 
 
-def confusions(selection: Selection, factors: Sequence[Factor], step: int) -> list[Float[np.ndarray, "_ C C"]]:
-    """For each factor the samples of each level by target (rows) and prediction (columns)."""
+def confusions(
+    selection: Selection, factors: Sequence[Factor], step: int
+) -> list[tuple[Float[np.ndarray, "_ C C"], tuple[str, ...]]]:
+    """For each factor the samples of each level by target (rows) and prediction (columns), and the classes' names."""
     target = f"CAST(s.{quoted(selection.target)} AS VARCHAR)"
     columns = f"{target} AS t, CAST(p.prediction AS VARCHAR) AS y, p.step AS step"
     condition = f"step = {int(step)} AND t IS NOT NULL AND y IS NOT NULL"
@@ -33,45 +38,61 @@ def confusions(selection: Selection, factors: Sequence[Factor], step: int) -> li
         counts = np.zeros((len(factor.levels), len(classes), len(classes)))
         place = (frame["level"].to_numpy(), named["t"].map(index).to_numpy(), named["y"].map(index).to_numpy())
         np.add.at(counts, place, frame["n"].to_numpy(dtype=float))
-        tables.append(counts)
+        tables.append((counts, tuple(shown_classes(selection, classes))))
     return tables
 
 
-def rates(counts: Float[np.ndarray, "... C C"]) -> dict[str, Float[np.ndarray, "... C"]]:
-    """One-vs-rest rates of every class from counts by target and prediction; NaN where nothing can be divided.
-
-    ``tpr`` (recall) P(ŷ = c | y = c), ``fpr`` P(ŷ = c | y ≠ c), ``precision`` P(y = c | ŷ = c), ``selected`` P(ŷ = c).
-    """
+def one_against_rest(counts: Float[np.ndarray, "... C C"]) -> Float[np.ndarray, "... C 4"]:
+    """tp, fp, fn and tn of every class from counts by target (rows) and prediction (columns)."""
     right = np.einsum("...cc->...c", counts)
-    of_class, of_answer = counts.sum(axis=-1), counts.sum(axis=-2)
-    total = counts.sum(axis=(-1, -2))[..., None]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            "tpr": right / of_class,
-            "fpr": (of_answer - right) / (total - of_class),
-            "precision": right / of_answer,
-            "selected": of_answer / total,
-        }
+    invented, missed = counts.sum(axis=-2) - right, counts.sum(axis=-1) - right
+    rest = counts.sum(axis=(-1, -2))[..., None] - right - invented - missed
+    return np.stack([right, invented, missed, rest], axis=-1)
 
 
-def summary(counts: Float[np.ndarray, "... C C"]) -> dict[str, Float[np.ndarray, "..."]]:
-    """Accuracy, balanced accuracy (mean recall), macro precision and false positive rate of each group.
+def rates(outcomes: Float[np.ndarray, "... C 4"]) -> dict[str, Float[np.ndarray, "... C"]]:
+    """Rates of every class from its tp, fp, fn and tn; NaN where nothing can be divided.
 
-    Balanced accuracy averages over the classes that occur in the group, as scikit-learn does; precision over the
-    classes that occur as target or answer, with 0 for a class that was never answered.
+    ``tpr`` (recall) P(ŷ ∋ c | y ∋ c), ``fpr`` P(ŷ ∋ c | y ∌ c), ``precision`` P(y ∋ c | ŷ ∋ c), ``iou`` tp / (tp + fp +
+    fn), ``dice`` (F1) 2 tp / (2 tp + fp + fn), ``selected`` P(ŷ ∋ c).
     """
-    found = rates(counts)
-    total = counts.sum(axis=(-1, -2))
-    seen = (counts.sum(axis=-1) + counts.sum(axis=-2)) > 0
-    precision = np.where(seen, np.nan_to_num(found["precision"]), np.nan)
+    tp, fp, fn, tn = np.moveaxis(outcomes, -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        accuracy = np.einsum("...cc->...", counts) / total
         return {
-            "accuracy": accuracy,
-            "balanced_accuracy": _mean(found["tpr"]),
-            "precision": _mean(precision),
-            "false_positive_rate": _mean(np.where(seen, found["fpr"], np.nan)),
+            "tpr": tp / (tp + fn),
+            "fpr": fp / (fp + tn),
+            "precision": tp / (tp + fp),
+            "iou": tp / (tp + fp + fn),
+            "dice": 2 * tp / (2 * tp + fp + fn),
+            "selected": (tp + fp) / (tp + fp + fn + tn),
         }
+
+
+def accuracy(outcomes: Float[np.ndarray, "... C 4"], single: bool) -> Float[np.ndarray, "..."]:
+    """Share of what is right: of samples or pixels with one class each (``single``), else of all labels."""
+    tp, fp, fn, tn = np.moveaxis(outcomes, -1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if single:
+            return np.asarray(tp.sum(axis=-1) / (tp + fn).sum(axis=-1))
+        return np.asarray((tp + tn).sum(axis=-1) / (tp + fp + fn + tn).sum(axis=-1))
+
+
+def summary(outcomes: Float[np.ndarray, "... C 4"], single: bool = True) -> dict[str, Float[np.ndarray, "..."]]:
+    """Accuracy, balanced accuracy (mean recall), precision, false positive rate, IoU and Dice of each group.
+
+    All but the accuracy are means over classes: balanced accuracy over those that occur in the group, as scikit-learn
+    does; the others over those that occur as target or answer, precision with 0 for a class that was never answered.
+    """
+    found = rates(outcomes)
+    seen = outcomes[..., :3].sum(axis=-1) > 0
+    return {
+        "accuracy": accuracy(outcomes, single),
+        "balanced_accuracy": _mean(found["tpr"]),
+        "precision": _mean(np.where(seen, np.nan_to_num(found["precision"]), np.nan)),
+        "false_positive_rate": _mean(np.where(seen, found["fpr"], np.nan)),
+        "iou": _mean(found["iou"]),
+        "dice": _mean(found["dice"]),
+    }
 
 
 def _mean(values: Float[np.ndarray, "... C"]) -> Float[np.ndarray, "..."]:
@@ -81,23 +102,24 @@ def _mean(values: Float[np.ndarray, "... C"]) -> Float[np.ndarray, "..."]:
         return np.asarray(np.where(known, values, 0.0).sum(axis=-1) / known.sum(axis=-1))
 
 
-def differences(counts: Float[np.ndarray, "... G C C"]) -> dict[str, Float[np.ndarray, "..."]]:
+def differences(outcomes: Float[np.ndarray, "... G C 4"], single: bool = True) -> dict[str, Float[np.ndarray, "..."]]:
     """How far groups lie apart; groups without samples do not count.
 
     ``equalised_odds``: the largest difference between groups of a class's true or false positive rate (Hardt et al.
     2016), ``equalised_odds_mean``: its mean over classes. ``demographic_parity``: the largest difference of the rate
     at which a class is answered; ``demographic_parity_ratio``: the smallest ratio of such rates. Classes are taken one
-    against the rest. ``accuracy_gap``, ``accuracy_ratio``, ``worst``, ``unbiased_accuracy`` (mean over groups).
-    ``equity_scaled`` = I / (1 + Σ_g |I_g − I|) with accuracies as fractions (Tian et al. 2024, later version), and
-    ``equity_scaled_sd`` = I / (1 + sd of I_g) (first version, n − 1). Compare these two only at one number of groups.
+    against the rest. ``iou_gap`` and ``dice_gap`` are differences of means over classes. ``accuracy_gap``,
+    ``accuracy_ratio``, ``worst``, ``unbiased_accuracy`` (mean over groups). ``equity_scaled`` =
+    I / (1 + Σ_g |I_g − I|) with accuracies as fractions (Tian et al. 2024, later version), ``equity_scaled_sd`` =
+    I / (1 + sd of I_g) (first version, n − 1), ``equity_scaled_dice`` the first of these with Dice (ES-Dice). Compare
+    these three only at one number of groups.
     """
-    found = rates(counts)
+    found = rates(outcomes)
     odds = np.fmax(_spread(found["tpr"]), _spread(found["fpr"]))
     selected = found["selected"]
-    n = counts.sum(axis=(-1, -2))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        each = np.einsum("...cc->...", counts) / n
-        overall = np.asarray(np.einsum("...gcc->...", counts) / n.sum(axis=-1))
+    each, overall = accuracy(outcomes, single), accuracy(outcomes.sum(axis=-3), single)
+    iou = _mean(found["iou"])
+    dice, overall_dice = _mean(found["dice"]), _mean(rates(outcomes.sum(axis=-3))["dice"])
     least, most = _least(each, -1), -_least(-each, -1)
     low, high = _least(selected, -2), -_least(-selected, -2)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -112,6 +134,9 @@ def differences(counts: Float[np.ndarray, "... G C C"]) -> dict[str, Float[np.nd
             "unbiased_accuracy": _mean(each),
             "equity_scaled": equity_scaled(overall, each),
             "equity_scaled_sd": equity_scaled(overall, each, "sd"),
+            "iou_gap": -_least(-iou, -1) - _least(iou, -1),
+            "dice_gap": -_least(-dice, -1) - _least(dice, -1),
+            "equity_scaled_dice": equity_scaled(overall_dice, dice),
         }
     return {name: np.asarray(values) for name, values in found.items()}
 
@@ -140,86 +165,112 @@ def _least(values: Float[np.ndarray, "..."], axis: int) -> Float[np.ndarray, "..
     return np.asarray(np.fmin.reduce(values, axis=axis))
 
 
-def difference_table(
-    factors: Sequence[Factor], counts: Sequence[Float[np.ndarray, "_ C C"]], rng: np.random.Generator
-) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Counted:
+    """What was counted of one factor's levels, with bootstrap repetitions of the samples.
+
+    Attributes:
+        n: Samples of each level.
+        outcomes: tp, fp, fn and tn by level and class. drawn: The same in every repetition.
+        classes: Names of the classes.
+        single: Every sample (or pixel) has one class.
+        blocks: The same by block of samples, where a sample may count many times (pixels), else None.
+    """
+
+    factor: Factor
+    n: Int[np.ndarray, " G"]
+    outcomes: Float[np.ndarray, "G C 4"]
+    drawn: Float[np.ndarray, "R G C 4"]
+    classes: tuple[str, ...]
+    single: bool
+    blocks: Float[np.ndarray, "J G C 4"] | None = None
+
+
+def counted(
+    factor: Factor, counts: Float[np.ndarray, "G C C"], classes: Sequence[str], rng: np.random.Generator
+) -> Counted:
+    """From counts by level, target and prediction; the bootstrap draws samples from all levels together."""
+    n = counts.sum(axis=(1, 2)).astype(np.int64)
+    return Counted(factor, n, one_against_rest(counts), _resampled(counts, rng), tuple(classes), single=True)
+
+
+def _resampled(counts: Float[np.ndarray, "G C C"], rng: np.random.Generator) -> Float[np.ndarray, "R G C 4"]:
+    """As :func:`one_against_rest` of resampled samples, without a table by target and prediction for each."""
+    group, target, answer = np.nonzero(counts)
+    weights = counts[group, target, answer]
+    n_groups, n_classes = counts.shape[:2]
+    size = n_groups * n_classes
+    at_target, at_answer, hit = group * n_classes + target, group * n_classes + answer, target == answer
+    drawn = np.zeros((REPETITIONS if len(weights) else 1, size, 4))
+    for again in drawn if len(weights) else ():
+        n = rng.multinomial(int(weights.sum()), weights / weights.sum()).astype(float)
+        right = np.bincount(at_target[hit], n[hit], size)
+        again[:, 0] = right
+        again[:, 1] = np.bincount(at_answer, n, size) - right
+        again[:, 2] = np.bincount(at_target, n, size) - right
+        again[:, 3] = np.repeat(np.bincount(group, n, n_groups), n_classes) - again[:, :3].sum(axis=1)
+    return drawn.reshape(len(drawn), n_groups, n_classes, 4)
+
+
+def difference_table(counts: Sequence[Counted]) -> pd.DataFrame:
     """Differences between the levels of every factor with percentile limits of a bootstrap over samples.
 
     Largest differences grow with the number of small groups even where all are alike, so their limits lie above 0.
     """
     rows = []
-    for factor, table in zip(factors, counts, strict=True):
-        if table.sum() == 0:
+    for each in counts:
+        if not each.n.sum():
             continue
-        value = differences(table)
-        drawn = rng.multinomial(int(table.sum()), (table / table.sum()).ravel(), REPETITIONS)
-        again = differences(drawn.reshape(REPETITIONS, *table.shape).astype(float))
+        value, again = differences(each.outcomes, each.single), differences(each.drawn, each.single)
         for name, number in value.items():
             low, high = _quantiles(again[name])
-            rows.append({"factor": factor.name, "measure": name, "value": float(number), "low": low, "high": high})
+            rows.append({"factor": each.factor.name, "measure": name, "value": float(number), "low": low, "high": high})
     return pd.DataFrame(rows, columns=["factor", "measure", "value", "low", "high"])
 
 
-def calibrations(
-    selection: Selection, factors: Sequence[Factor], step: int, value: str
-) -> list[dict[str, Float[np.ndarray, "_ J"]]]:
-    """For each factor: samples, sum of confidence, right answers and squared error by level and bin of confidence.
+def metric_table(
+    counts: Sequence[Counted],
+    calibration: Sequence[dict[str, Float[np.ndarray, "_ J"]]],
+    losses: Sequence[pd.DataFrame],
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """One row a level: accuracy, balanced accuracy, precision, false positive rate, IoU, Dice, loss, and calibration.
 
-    The bins hold equally many of all samples.
+    ``_low`` and ``_high`` are limits: of a bootstrap of the samples, normal for ``loss``, and those of
+    :func:`workbench.lenses.bias.calibration.calibration_columns`. ``ece_null`` is the mean calibration error of a
+    calibrated model with as many samples, ``ece_excess`` what lies above it, ``ece_p`` the share of such models with
+    an error as large. ``brier`` is (confidence − right)², for the answered class or for every label.
     """
-    columns = f"p.confidence AS c, {value} AS v, p.step AS step"
-    condition = f"step = {int(step)} AND isfinite(c) AND v IS NOT NULL"
-    shares = [i / CALIBRATION_BINS for i in range(1, CALIBRATION_BINS)]
-    found = selection.query(
-        f"SELECT count(*) AS n, quantile_disc(c, {shares}) AS q FROM ({selection.joined(columns)}) WHERE {condition}"
-    )
-    inner = sorted({float(edge) for edge in found["q"][0]}) if found["n"][0] else []
-    cases = " ".join(f"WHEN p.confidence <= {edge!r} THEN {i}" for i, edge in enumerate(inner))
-    bins = f"CASE {cases} ELSE {len(inner)} END" if inner else "0"
-    sums = "count(*) AS n, sum(c) AS confidence, sum(v) AS hits, sum((c - v) * (c - v)) AS squares"
-    frames = count_by_factor(selection, factors, f"{columns}, {bins} AS bin", "bin", sums, condition)
-    names = {"n": "n", "confidence": "confidence", "right": "hits", "squares": "squares"}
-    tables = []
-    for factor, frame in zip(factors, frames, strict=True):
-        place = (frame["level"].to_numpy(), frame["bin"].to_numpy(dtype=np.int64))
-        table = {name: np.zeros((len(factor.levels), len(inner) + 1)) for name in names}
-        for name, column in names.items():
-            np.add.at(table[name], place, frame[column].to_numpy(dtype=float))
-        tables.append(table)
-    return tables
+    frames = []
+    for each, bins, loss in zip(counts, calibration, losses, strict=True):
+        frame = pd.DataFrame({"factor": each.factor.name, "level": each.factor.levels, "n": each.n})
+        again = summary(each.drawn, each.single)
+        for name, values in summary(each.outcomes, each.single).items():
+            limits = [_quantiles(level) for level in again[name].T]
+            frame[name] = values
+            frame[f"{name}_low"], frame[f"{name}_high"] = np.array(limits).reshape(-1, 2).T
+        frame = frame.join(loss).join(calibration_columns(bins, rng))
+        frames.append(frame[frame["n"] > 0])
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["factor", "level", "n"])
 
 
-def calibration_error(
-    n: Float[np.ndarray, "... J"], confidence: Float[np.ndarray, "... J"], right: Float[np.ndarray, "... J"]
-) -> Float[np.ndarray, "..."]:
-    """Expected calibration error Σ_b n_b / n |accuracy − confidence| from sums over the bins; NaN without samples."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.abs(right - confidence).sum(axis=-1) / n.sum(axis=-1))
-
-
-def calibrated_null(
-    n: Float[np.ndarray, " J"], confidence: Float[np.ndarray, " J"], rng: np.random.Generator, draws: int = REPETITIONS
-) -> Float[np.ndarray, " R"]:
-    """Calibration errors of a perfectly calibrated model with these bins: answers are right as often as it says.
-
-    Even such a model shows an error in few samples: about 0.10 with 50 samples in five bins, 0.02 with 1000.
-    """
-    share = np.divide(confidence, n, out=np.zeros_like(confidence), where=n > 0)
-    right = rng.binomial(n.astype(np.int64), np.clip(share, 0, 1), (draws, len(n)))
-    return calibration_error(n, confidence, right.astype(float))
-
-
-def _summary_limits(table: Float[np.ndarray, "G C C"], rng: np.random.Generator) -> dict[str, Float[np.ndarray, " G"]]:
-    """95 % limits of every summary metric of each level: percentiles of a bootstrap of its samples."""
-    shape, limits = table.shape[1:], []
-    for counts in table:
-        shares = counts.ravel() / max(counts.sum(), 1.0)
-        drawn = rng.multinomial(int(counts.sum()), shares, REPETITIONS) if counts.sum() else np.zeros((1, shares.size))
-        again = summary(drawn.reshape(-1, *shape).astype(float))
-        limits.append({name: _quantiles(values) for name, values in again.items()})
-    names = limits[0] if limits else {}
-    low = {f"{name}_low": np.array([level[name][0] for level in limits]) for name in names}
-    return low | {f"{name}_high": np.array([level[name][1] for level in limits]) for name in names}
+def loss_columns(selection: Selection, factors: Sequence[Factor], step: int) -> list[pd.DataFrame]:
+    """For each factor the mean loss of each level with normal limits: loss, loss_low, loss_high."""
+    sums = "count(*) AS n, sum(v) AS total, sum(v * v) AS squares"
+    condition = f"step = {int(step)} AND isfinite(v)"
+    found = []
+    for factor, frame in zip(
+        factors,
+        count_by_factor(selection, factors, "p.loss AS v, p.step AS step", "step", sums, condition),
+        strict=True,
+    ):
+        by_level = (
+            frame.groupby("level")[["n", "total", "squares"]].sum().reindex(range(len(factor.levels)), fill_value=0)
+        )
+        n, total, squares = (by_level[name].to_numpy(dtype=float) for name in ("n", "total", "squares"))
+        values = mean_interval(n, total, squares, LOSS)
+        found.append(pd.DataFrame(dict(zip(("loss", "loss_low", "loss_high"), values, strict=True))))
+    return found
 
 
 def _quantiles(values: Float[np.ndarray, " R"]) -> tuple[float, float]:
@@ -228,35 +279,3 @@ def _quantiles(values: Float[np.ndarray, " R"]) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.quantile(known, [0.025, 0.975])
     return float(low), float(high)
-
-
-def metric_table(
-    selection: Selection,
-    factors: Sequence[Factor],
-    counts: Sequence[Float[np.ndarray, "_ C C"]],
-    step: int,
-    value: str,
-    rng: np.random.Generator,
-) -> pd.DataFrame:
-    """One row a level: accuracy, balanced accuracy, precision, false positive rate, calibration error and Brier score.
-
-    ``_low`` and ``_high`` are bootstrap limits. ``ece_null`` is the mean calibration error of a calibrated model with
-    as many samples, ``ece_excess`` what lies above it, ``ece_p`` the share of such models with an error as large.
-    ``brier`` is (confidence − right)², for the answered class.
-    """
-    frames = []
-    for factor, table, bins in zip(factors, counts, calibrations(selection, factors, step, value), strict=True):
-        frame = pd.DataFrame({"factor": factor.name, "level": factor.levels, "n": table.sum(axis=(1, 2)).astype(int)})
-        frame = frame.assign(**summary(table), **_summary_limits(table, rng))
-        frame["ece"] = calibration_error(bins["n"], bins["confidence"], bins["right"])
-        nulls = [calibrated_null(n, c, rng) for n, c in zip(bins["n"], bins["confidence"], strict=True)]
-        frame["ece_null"] = [null.mean() for null in nulls]
-        frame["ece_excess"] = frame["ece"] - frame["ece_null"]
-        frame["ece_p"] = [
-            np.nan if np.isnan(found) else (1 + int((null >= found).sum())) / (1 + len(null))
-            for null, found in zip(nulls, frame["ece"], strict=True)
-        ]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            frame["brier"] = bins["squares"].sum(axis=1) / bins["n"].sum(axis=1)
-        frames.append(frame[frame["n"] > 0])
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["factor", "level", "n"])

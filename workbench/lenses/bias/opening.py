@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.core.gramian import Z95
+from workbench.lenses.bias.sample_metrics import Metric
 from workbench.lenses.bias.uncertainty import difference_interval
 
 COLUMNS = (
@@ -28,7 +29,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def opening_table(history: pd.DataFrame, spread: pd.DataFrame, step: int, proportion: bool) -> pd.DataFrame:
+def opening_table(history: pd.DataFrame, spread: pd.DataFrame, step: int, metric: Metric) -> pd.DataFrame:
     """One row a factor whose gap surely opened while the run was recorded.
 
     Args:
@@ -42,19 +43,19 @@ def opening_table(history: pd.DataFrame, spread: pd.DataFrame, step: int, propor
     rows = []
     known = history[history["step"] <= step]
     for row in spread.to_dict("records"):
-        gaps = _gaps(known[known["factor"] == row["factor"]], row["worst"], row["best"], proportion)
+        gaps = _gaps(known[known["factor"] == row["factor"]], row["worst"], row["best"], metric)
         found = _opening(gaps)
         if found is not None:
             rows.append({"factor": row["factor"], "worst": row["worst"], "best": row["best"], "step": step} | found)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _gaps(levels: pd.DataFrame, worst: str, best: str, proportion: bool) -> pd.DataFrame:
+def _gaps(levels: pd.DataFrame, worst: str, best: str, metric: Metric) -> pd.DataFrame:
     """step, gap, low, high: how much worse the worst level is, at the steps that have both levels."""
     both = levels[levels["level"] == worst].merge(levels[levels["level"] == best], on="step", suffixes=("", "_best"))
     both = both.sort_values("step", ignore_index=True)
     sides = [[both[f"{name}{end}"].to_numpy(dtype=float) for name in ("value", "low", "high")] for end in ("", "_best")]
-    harmed, spared = reversed(sides) if proportion else sides
+    harmed, spared = reversed(sides) if metric.share else sides
     low, high = difference_interval(harmed[0], (harmed[1], harmed[2]), spared[0], (spared[1], spared[2]))
     frame = pd.DataFrame({"step": both["step"], "gap": harmed[0] - spared[0], "low": low, "high": high})
     return frame[np.isfinite(frame["low"]) & np.isfinite(frame["high"])].reset_index(drop=True)

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from workbench.core import ConfigError
 from workbench.lenses.bias.drawing import dots, metric_axis, metric_name, percent_ticks, rows_layout
 from workbench.lenses.bias.statistics import Bias
-from workbench.lenses.bias.words import range_text, value_text
+from workbench.lenses.bias.words import capital, range_text, value_text
 from workbench.lenses.empty_figure import empty
 from workbench.lenses.palette import DIVERGING, UNKNOWN, faded
 from workbench.lenses.words import count
@@ -32,10 +32,7 @@ def pairs(stats: Bias, row: str | None = None, column: str | None = None) -> go.
     n, value = _matrices(stats, row, column, levels)
     shown = np.where(n >= stats.min_support, value, np.nan)
     text = [
-        [
-            f"{value_text(v, stats.proportion)}<br>n = {count(k)}" if k else "no samples"
-            for v, k in zip(vs, ks, strict=True)
-        ]
+        [f"{value_text(v, stats.share)}<br>n = {count(k)}" if k else "no samples" for v, k in zip(vs, ks, strict=True)]
         for vs, ks in zip(value, n, strict=True)
     ]
     reach = max((abs(v - stats.overall) for v in shown.ravel() if np.isfinite(v)), default=1.0)
@@ -47,20 +44,20 @@ def pairs(stats: Bias, row: str | None = None, column: str | None = None) -> go.
         text=text,
         texttemplate="%{text}",
         colorscale=DIVERGING,
-        reversescale=not stats.proportion,
+        reversescale=not stats.share,
         zmin=stats.overall - reach,
         zmax=stats.overall + reach,
         xgap=3,
         ygap=3,
         hovertemplate=f"{row} = %{{y}}<br>{column} = %{{x}}<br>%{{text}}<extra></extra>",
-        colorbar={"title": {"text": metric_name(stats), "side": "right"}} | percent_ticks(stats.proportion),
+        colorbar={"title": {"text": metric_name(stats), "side": "right"}} | percent_ticks(stats.share),
     )
     figure = go.Figure(heat)
     for i, j in zip(*np.where((n > 0) & (n < stats.min_support)), strict=True):
         figure.add_annotation(x=x[j], y=y[i], text=text[i][j], showarrow=False, font={"color": UNKNOWN})
     return figure.update_layout(
-        title=f"{metric_name(stats).capitalize()} of {row} and {column} together, "
-        f"blue above and orange below the overall {value_text(stats.overall, stats.proportion)}",
+        title=f"{capital(metric_name(stats))} of {row} and {column} together, "
+        f"blue above and orange below the overall {value_text(stats.overall, stats.share)}",
         xaxis={"title": column, "type": "category", "showgrid": False},
         yaxis={"title": row, "type": "category", "autorange": "reversed", "showgrid": False, "automargin": True},
         height=160 + 62 * len(y),
@@ -157,11 +154,11 @@ def interaction(stats: Bias, row: str | None = None, column: str | None = None, 
 
 def _pair_hover(stats: Bias, pair: pd.Series) -> str:
     def show(name: str) -> str:
-        return value_text(pair[name], stats.proportion)
+        return value_text(pair[name], stats.share)
 
     return (
         f"<b>{pair['group']}</b><br>both {show('value')} "
-        f"(95 % interval {range_text(pair['low'], pair['high'], stats.proportion)}, {count(pair['n'])} samples)<br>"
+        f"(95 % interval {range_text(pair['low'], pair['high'], stats.share)}, {count(pair['n'])} samples)<br>"
         f"{pair['factor_1']} only {show('first_only')}, {pair['factor_2']} only {show('second_only')}, "
         f"neither {show('neither')}<br>corrected p = {pair['q']:.2g}"
     )

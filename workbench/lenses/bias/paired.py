@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,12 @@ from jaxtyping import Float
 from workbench.core import Run, WorkbenchError
 from workbench.core.gramian import Z95
 from workbench.lenses.base import Verdict
-from workbench.lenses.bias.cube import Factor, Metric, build_factors, level_codes, level_key, select
+from workbench.lenses.bias.cube import Factor, Selection, level_codes, level_key, quoted, select
 from workbench.lenses.bias.drawing import STATES, percent_ticks, rows_layout
-from workbench.lenses.bias.statistics import MIN_SUPPORT, statistics, value_sql
-from workbench.lenses.bias.words import difference_range, difference_text, value_text
+from workbench.lenses.bias.factors import Binning, Equal, build_factors
+from workbench.lenses.bias.sample_metrics import Metric, value_sql
+from workbench.lenses.bias.statistics import MIN_SUPPORT, statistics
+from workbench.lenses.bias.words import capital, difference_range, difference_text, value_text
 from workbench.lenses.empty_figure import empty
 from workbench.lenses.intervals import benjamini_hochberg, normal_p
 from workbench.lenses.palette import UNKNOWN, faded
@@ -40,10 +42,6 @@ class Comparison:
     n: int
     groups: pd.DataFrame
 
-    @property
-    def proportion(self) -> bool:
-        return self.metric == "accuracy"
-
 
 def compare(
     first: Run,
@@ -52,29 +50,37 @@ def compare(
     steps: tuple[int | None, int | None] = (None, None),
     split: str | None = None,
     factors: Sequence[str] | None = None,
+    metric: str | None = None,
+    label: str | None = None,
     bins: int = 4,
+    binning: Equal = "counts",
+    edges: Mapping[str, Sequence[float]] | None = None,
     min_support: int = MIN_SUPPORT,
 ) -> Comparison:
     """Compare two runs sample by sample; groups come from the first run's samples.
 
     Args:
         steps: One a run; the last recorded ones by default.
+        metric, label, bins, binning, edges: As in :func:`workbench.lenses.bias.statistics.statistics`.
 
     Raises:
         MissingTable, ConfigError: as :func:`statistics` of either run.
         WorkbenchError: the runs share no predicted sample, or the same numbers stand for samples of other targets.
     """
-    ours = statistics(first, task, steps[0], split, factors, bins=bins, min_support=min_support)
-    theirs = statistics(second, ours.task, steps[1], ours.split or "all", [], metric=ours.metric)
+    # No factors: the groups are formed below, of the samples that both runs predicted.
+    ours = statistics(first, task, steps[0], split, [], metric, label, details=False)
+    theirs = statistics(second, ours.task, steps[1], ours.split or "all", [], ours.metric, label, details=False)
     selection = select(first, ours.task, ours.split)
-    chosen, _ = build_factors(selection, factors, bins)
+    chosen, _ = build_factors(
+        selection, factors, Binning(bins, binning, {k: tuple(v) for k, v in (edges or {}).items()})
+    )
     other = select(second, ours.task, ours.split)
     keys = (level_key(selection, factor) for factor in chosen)
     columns = "".join(f", CAST({key} AS VARCHAR) AS k{i}" for i, key in enumerate(keys))
-    target = f', CAST(s."{selection.target}" AS VARCHAR) AS t' if ours.metric == "accuracy" else ", '' AS t"
+    target = f", {_target(selection, ours.measured)} AS t"
     mine, yours = (
         side.query(
-            side.joined(f"sample, {value_sql(side, ours.metric)} AS v{target}{extra}") + f" AND p.step = {int(step)}"
+            side.joined(f"sample, {value_sql(side, ours.measured)} AS v{target}{extra}") + f" AND p.step = {int(step)}"
         )
         for side, extra, step in ((selection, columns, ours.step), (other, "", theirs.step))
     )
@@ -88,20 +94,29 @@ def compare(
                 else "the same sample numbers have other targets."
             )
         )
-    groups = _changes(both, chosen, ours.proportion, min_support)
-    return Comparison((first.name, second.name), ours.task, ours.metric, (ours.step, theirs.step), len(both), groups)
+    groups = _changes(both, chosen, ours.measured, min_support)
+    return Comparison((first.name, second.name), ours.task, ours.measured, (ours.step, theirs.step), len(both), groups)
 
 
-def _changes(both: pd.DataFrame, factors: Sequence[Factor], proportion: bool, min_support: int) -> pd.DataFrame:
+def _target(selection: Selection, metric: Metric) -> str:
+    """What is true of a sample as text, to see that both runs mean the same one; '' where its loss alone is known."""
+    if metric.name == "loss":
+        return "''"
+    if metric.name in ("accuracy", "error"):
+        return f"CAST(s.{quoted(selection.target)} AS VARCHAR)"
+    return "CAST(list_transform(range(1, len(p.tp) + 1), lambda k: p.tp[k] + p.fn[k]) AS VARCHAR)"
+
+
+def _changes(both: pd.DataFrame, factors: Sequence[Factor], metric: Metric, min_support: int) -> pd.DataFrame:
     a, b = both["v"].to_numpy(dtype=float), both["v_b"].to_numpy(dtype=float)
-    rows = [_change("all samples", "", "", a, b, proportion) | {"order": 0}]
+    rows = [_change("all samples", "", "", a, b, metric) | {"order": 0}]
     for i, factor in enumerate(factors):
         codes = level_codes(both[f"k{i}"], factor)
         for at, level in enumerate(factor.levels):
             inside = codes == at
             if inside.any():
                 title = f"{factor.name}: {level}"
-                rows.append(_change(title, factor.name, level, a[inside], b[inside], proportion) | {"order": 1})
+                rows.append(_change(title, factor.name, level, a[inside], b[inside], metric) | {"order": 1})
     frame = pd.DataFrame(rows)
     frame.loc[frame["n"] < min_support, "p"] = np.nan
     frame["q"] = np.nan
@@ -111,9 +126,9 @@ def _changes(both: pd.DataFrame, factors: Sequence[Factor], proportion: bool, mi
 
 
 def _change(
-    group: str, factor: str, level: str, a: Float[np.ndarray, " N"], b: Float[np.ndarray, " N"], proportion: bool
+    group: str, factor: str, level: str, a: Float[np.ndarray, " N"], b: Float[np.ndarray, " N"], metric: Metric
 ) -> dict[str, object]:
-    low, high, p = paired_interval(a, b, proportion)
+    low, high, p = paired_interval(a, b, metric)
     return {
         "group": group,
         "factor": factor,
@@ -129,15 +144,15 @@ def _change(
 
 
 def paired_interval(
-    a: Float[np.ndarray, " N"], b: Float[np.ndarray, " N"], proportion: bool
+    a: Float[np.ndarray, " N"], b: Float[np.ndarray, " N"], metric: Metric
 ) -> tuple[float, float, float]:
     """95 % limits of mean(b − a) over pairs, and a two-sided p-value.
 
-    Proportions: limits from one pair added to each of the two discordant counts (Bonett and Price 2012), p from
+    Counts: limits from one pair added to each of the two discordant counts (Bonett and Price 2012), p from
     McNemar's exact test (binomial on the discordant pairs). Otherwise normal limits and test of the differences.
     """
     n, difference = len(a), b - a
-    if not proportion:
+    if not metric.counted:
         if n < 2:
             return float("nan"), float("nan"), float("nan")
         mean, error = difference.mean(), difference.std(ddof=1) / np.sqrt(n)
@@ -159,7 +174,7 @@ def mcnemar_p(gained: float, lost: float) -> float:
 def figure(comparison: Comparison, limit: int = 40) -> go.Figure:
     """Both runs' value of every group, joined; the groups that lost most first."""
     rows = comparison.groups[comparison.groups["order"] == 1]
-    sign = 1 if comparison.proportion else -1
+    sign = 1 if comparison.metric.share else -1
     rows = rows.iloc[np.argsort(sign * rows["change"].to_numpy(), kind="stable")][:limit]
     rows = pd.concat([rows, comparison.groups[comparison.groups["order"] == 0]])
     if len(rows) < 2:
@@ -180,7 +195,7 @@ def figure(comparison: Comparison, limit: int = 40) -> go.Figure:
                 hoverinfo="skip",
             )
         )
-    hover = [_hover(row, comparison.proportion) for _, row in rows.iterrows()]
+    hover = [_hover(row, comparison.metric.share) for _, row in rows.iterrows()]
     for column, name, symbol in (
         ("first", comparison.names[0], "circle-open"),
         ("second", comparison.names[1], "circle"),
@@ -196,27 +211,27 @@ def figure(comparison: Comparison, limit: int = 40) -> go.Figure:
                 hovertemplate="%{customdata}<extra></extra>",
             )
         )
-    metric = "accuracy" if comparison.proportion else "mean loss"
+    metric = comparison.metric.title
     return rows_layout(
         drawn,
         labels,
-        f"{metric.capitalize()} of each group in both runs: orange lost, blue gained, grey not sure",
-        {"title": metric} | percent_ticks(comparison.proportion),
+        f"{capital(metric)} of each group in both runs: orange lost, blue gained, grey not sure",
+        {"title": metric} | percent_ticks(comparison.metric.share),
     )
 
 
-def _hover(row: pd.Series, proportion: bool) -> str:
+def _hover(row: pd.Series, share: bool) -> str:
     return (
-        f"<b>{row['group']}</b><br>{value_text(row['first'], proportion)} to {value_text(row['second'], proportion)}"
-        f"<br>change {difference_text(row['change'], proportion)} "
-        f"(95 % interval {difference_range(row['low'], row['high'], proportion)})<br>{count(row['n'])} samples in both"
+        f"<b>{row['group']}</b><br>{value_text(row['first'], share)} to {value_text(row['second'], share)}"
+        f"<br>change {difference_text(row['change'], share)} "
+        f"(95 % interval {difference_range(row['low'], row['high'], share)})<br>{count(row['n'])} samples in both"
     )
 
 
 def verdicts(comparison: Comparison) -> list[Verdict]:
     """Who surely gained, who surely lost, and by how much; "cannot tell" where no group's change is sure."""
     groups = comparison.groups[(comparison.groups["order"] == 1) & (comparison.groups["q"] <= 0.05)]
-    sign = 1 if comparison.proportion else -1
+    sign = 1 if comparison.metric.share else -1
     lost, gained = groups[sign * groups["change"] < 0], groups[sign * groups["change"] > 0]
     found = []
     for rows, level, verb in ((lost, "watch", "lost"), (gained, "fine", "gained")):
@@ -226,10 +241,10 @@ def verdicts(comparison: Comparison) -> list[Verdict]:
             found.append(
                 Verdict(
                     "watch" if level == "watch" else "fine",
-                    f"{row['group']} {verb} {difference_text(row['change'], comparison.proportion)} from "
+                    f"{row['group']} {verb} {difference_text(row['change'], comparison.metric.share)} from "
                     f"'{comparison.names[0]}' to '{comparison.names[1]}' (95 % interval "
-                    f"{difference_range(row['low'], row['high'], comparison.proportion)}, {count(row['n'])} samples in "
-                    f"both runs){more}.",
+                    f"{difference_range(row['low'], row['high'], comparison.metric.share)}, {count(row['n'])} "
+                    f"samples in both runs){more}.",
                     next_step="Look at the samples whose answers changed." if verb == "lost" else "",
                     value=float(row["change"]),
                     low=float(row["low"]),
@@ -244,7 +259,7 @@ def verdicts(comparison: Comparison) -> list[Verdict]:
             "cannot tell",
             f"No group changes surely between '{comparison.names[0]}' and '{comparison.names[1]}'; over all "
             f"{count(row['n'])} common samples the change is "
-            f"{difference_range(row['low'], row['high'], comparison.proportion)} (95 % interval).",
+            f"{difference_range(row['low'], row['high'], comparison.metric.share)} (95 % interval).",
             next_step="Record predictions of more samples in both runs.",
         )
     ]

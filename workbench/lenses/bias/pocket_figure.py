@@ -59,7 +59,7 @@ def pockets(stats: Bias) -> go.Figure:
     rest = float(found.found["rest"].iloc[0])
     fig.add_vline(x=rest, line={"color": UNKNOWN, "dash": "dot"}, annotation_text="all others", row=1, col=2)
     fig.update_yaxes(range=[len(names) - 0.4, -0.6], automargin=True, row=1, col=2)
-    fig.update_xaxes(title=stats.metric, tickformat=".0%" if stats.proportion else None, row=1, col=2)
+    fig.update_xaxes(title=stats.measured.title, tickformat=".0%" if stats.share else None, row=1, col=2)
     fig.update_xaxes(title="component 1", zeroline=False, row=1, col=1)
     fig.update_yaxes(title="component 2", zeroline=False, row=1, col=1)
     return fig.update_layout(

@@ -21,6 +21,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from workbench.core import Run, WorkbenchError
+from workbench.lenses.bias.sample_metrics import LOSS, Metric
 from workbench.lenses.bias.uncertainty import fisher_exact, mean_interval, variance, welch_p
 from workbench.lenses.intervals import benjamini_hochberg, wilson
 
@@ -65,12 +66,12 @@ class Pockets:
 
 
 def find_pockets(
-    run: Run, values: pd.DataFrame, levels: Mapping[str, str], proportion: bool, step: int, seed: int = 0
+    run: Run, values: pd.DataFrame, levels: Mapping[str, str], metric: Metric, step: int, seed: int = 0
 ) -> Pockets | None:
     """Search the run's last layer.
 
     Args:
-        values: One row a sample: ``sample``, ``value`` (1 right and 0 wrong where ``proportion``, else a loss), and one
+        values: One row a sample: ``sample``, ``value`` (of the metric), and one
             column a factor.
         levels: Factor -> its column in ``values``.
         step: Of the predictions; the embedding recorded last until then is taken, else the first one.
@@ -97,11 +98,11 @@ def find_pockets(
     features, kept = _components(embedded[table["row"].to_numpy()])
     if not features.shape[1]:
         return None
-    harm = 1 - table["value"].to_numpy(dtype=float) if proportion else table["value"].to_numpy(dtype=float)
+    harm = 1 - table["value"].to_numpy(dtype=float) if metric.share else table["value"].to_numpy(dtype=float)
     searched = np.arange(len(table)) % 2 == 0
-    balls = _balls(features[searched], harm[searched], proportion)
+    balls = _balls(features[searched], harm[searched], metric)
     inside = [_distance(features, features[searched][centre]) <= radius for centre, radius in balls]
-    found = _tested(table, inside, ~searched, features, [features[searched][c] for c, _ in balls], levels, proportion)
+    found = _tested(table, inside, ~searched, features, [features[searched][c] for c, _ in balls], levels, metric)
     points = pd.DataFrame(features[:, :2], columns=["x", "y"][: features.shape[1]]).assign(
         sample=table["sample"], value=table["value"], pocket=0
     )
@@ -136,19 +137,17 @@ def _distance(points: Float[np.ndarray, "N E"], centre: Float[np.ndarray, " E"])
     return np.asarray(np.linalg.norm(points - centre, axis=1))
 
 
-def _balls(
-    points: Float[np.ndarray, "N E"], harm: Float[np.ndarray, " N"], proportion: bool
-) -> list[tuple[int, float]]:
+def _balls(points: Float[np.ndarray, "N E"], harm: Float[np.ndarray, " N"], metric: Metric) -> list[tuple[int, float]]:
     """Centres and radii of the worst neighbourhoods that overlap little, by the lower limit of their mean harm."""
     k = max(MIN_BALL, round(SHARE * len(points)))
     squares = np.einsum("ne,ne->n", points, points)
     apart = squares[:, None] + squares[None, :] - 2 * points @ points.T
     near = np.argpartition(apart, k - 1, axis=1)[:, :k]
     total, n = harm[near].sum(axis=1), np.full(len(points), float(k))
-    if proportion:
+    if metric.counted:
         score = wilson(total, n)[0]
     else:
-        score = mean_interval(n, total, (harm[near] ** 2).sum(axis=1), proportion=False)[1]
+        score = mean_interval(n, total, (harm[near] ** 2).sum(axis=1), LOSS)[1]
     chosen: list[int] = []
     members: list[set[int]] = []
     for centre in np.argsort(-score, kind="stable"):
@@ -168,7 +167,7 @@ def _tested(
     features: Float[np.ndarray, "N E"],
     centres: list[Float[np.ndarray, " E"]],
     levels: Mapping[str, str],
-    proportion: bool,
+    metric: Metric,
 ) -> pd.DataFrame:
     """The pockets on the half that the search never saw."""
     value = table["value"].to_numpy(dtype=float)
@@ -177,7 +176,7 @@ def _tested(
         own, other = value[ball & confirming], value[~ball & confirming]
         if len(own) < 5 or len(other) < 5:
             continue
-        mean, low, high = _interval(own, proportion)
+        mean, low, high = _interval(own, metric)
         nearest = np.flatnonzero(ball)[np.argsort(_distance(features[ball], centre), kind="stable")]
         rows.append(
             {
@@ -187,17 +186,17 @@ def _tested(
                 "high": high,
                 "rest": float(other.mean()),
                 "gap": mean - float(other.mean()),
-                "p": _p(own, other, proportion),
+                "p": _p(own, other, metric),
                 "samples": table["sample"].to_numpy()[nearest].tolist(),
-                **_description(table, ball, confirming, levels, proportion),
+                **_description(table, ball, confirming, levels, metric),
             }
         )
     frame = pd.DataFrame(rows)
     if not len(frame):
         return pd.DataFrame(columns=COLUMNS)
     frame["q"] = benjamini_hochberg(frame["p"].to_numpy(dtype=float))
-    frame["confirmed"] = (frame["q"] <= 0.05) & ((frame["gap"] < 0) == proportion)
-    harm = frame["gap"] * (1 if proportion else -1)
+    frame["confirmed"] = (frame["q"] <= 0.05) & ((frame["gap"] < 0) == metric.share)
+    harm = frame["gap"] * (1 if metric.share else -1)
     frame = frame.assign(harm=harm).sort_values(["confirmed", "harm"], ascending=[False, True], ignore_index=True)
     return frame.assign(pocket=np.arange(1, len(frame) + 1))[COLUMNS]
 
@@ -207,7 +206,7 @@ def _description(
     ball: Bool[np.ndarray, " N"],
     confirming: Bool[np.ndarray, " N"],
     levels: Mapping[str, str],
-    proportion: bool,
+    metric: Metric,
 ) -> dict[str, object]:
     """The level that is most over-represented in a ball, and whether it is as bad outside the ball."""
     best: tuple[float, str, float, Int[np.ndarray, " N"]] | None = None
@@ -224,7 +223,7 @@ def _description(
     value = table["value"].to_numpy(dtype=float)
     own, outside = value[ball & confirming & has], value[~ball & confirming & has]
     known = len(own) >= 5 and len(outside) >= 5
-    beyond = known and _p(own, outside, proportion) < 0.05 and (own.mean() < outside.mean()) == proportion
+    beyond = known and _p(own, outside, metric) < 0.05 and (own.mean() < outside.mean()) == metric.share
     return {
         "typical": typical,
         "share": share,
@@ -233,15 +232,15 @@ def _description(
     }
 
 
-def _interval(values: Float[np.ndarray, " N"], proportion: bool) -> tuple[float, float, float]:
+def _interval(values: Float[np.ndarray, " N"], metric: Metric) -> tuple[float, float, float]:
     n, total, squares = (np.array([x]) for x in (float(len(values)), values.sum(), (values**2).sum()))
-    mean, low, high = mean_interval(n, total, squares, proportion)
+    mean, low, high = mean_interval(n, total, squares, metric)
     return float(mean[0]), float(low[0]), float(high[0])
 
 
-def _p(own: Float[np.ndarray, " N"], other: Float[np.ndarray, " M"], proportion: bool) -> float:
+def _p(own: Float[np.ndarray, " N"], other: Float[np.ndarray, " M"], metric: Metric) -> float:
     """Fisher's test of two proportions, Welch's of two means."""
-    if proportion:
+    if metric.counted:
         k, n = np.array([own.sum()]), np.array([float(len(own))])
         return float(fisher_exact(k, n, float(own.sum() + other.sum()), float(len(own) + len(other)))[0])
     sides = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from math import factorial
@@ -11,6 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from workbench.lenses.bias.cube import Cube
+from workbench.lenses.bias.sample_metrics import Metric
 from workbench.lenses.bias.uncertainty import variance
 
 #: Every one of the 2^m cells needs so many samples, else the factor with the least gap is left out. Our choice.
@@ -29,6 +31,7 @@ class Attribution:
         parts: One row a factor: its worst level, Shapley value phi with limits; the values add up to end − start.
         pairs: One row a pair of factors: Shapley interaction index with limits; above 0 the two cost more together.
         start, end: Value where all factors are at their worst level, and where none is, with limits.
+        gap: end − start, with limits.
         left_out: Factors for which there were too few samples.
     """
 
@@ -36,6 +39,7 @@ class Attribution:
     pairs: pd.DataFrame
     start: tuple[float, float, float]
     end: tuple[float, float, float]
+    gap: tuple[float, float, float]
     left_out: tuple[str, ...]
 
 
@@ -68,7 +72,7 @@ def shapley_interactions(v: Float[np.ndarray, "... V"], m: int) -> Float[np.ndar
     return index
 
 
-def attribute(cube: Cube, spread: pd.DataFrame, proportion: bool, rng: np.random.Generator) -> Attribution | None:
+def attribute(cube: Cube, spread: pd.DataFrame, metric: Metric, rng: np.random.Generator) -> Attribution | None:
     """Split the gap between "every factor at its worst level" and "none" among the factors; None without factors.
 
     v(S) is the value over samples where the factors in S are at another than their worst level and all others are at
@@ -78,15 +82,26 @@ def attribute(cube: Cube, spread: pd.DataFrame, proportion: bool, rng: np.random
     worst = {row["factor"]: row["worst"] for _, row in spread.iterrows()}
     names = [str(name) for name in spread["factor"][:MAX_FACTORS]]
     while names:
-        n, total, squares = _cells(cube, names, worst)
-        if n.min() >= MIN_CELL:
+        if _cells(cube, names, worst)[0].min() >= MIN_CELL:
             break
         names.pop()
     if not names:
         return None
-    m = len(names)
-    v = total / n
-    draws = _resampled(n, total, squares, proportion, rng)
+    left_out = tuple(factor.name for factor in cube.factors if factor.name not in names)
+    return _shared_out(cube, names, worst, metric, rng, left_out)
+
+
+def _shared_out(
+    cube: Cube,
+    names: list[str],
+    worst: dict[str, str],
+    metric: Metric,
+    rng: np.random.Generator,
+    left_out: tuple[str, ...] = (),
+) -> Attribution:
+    n, total, squares = _cells(cube, names, worst)
+    m, v = len(names), total / n
+    draws = _resampled(n, total, squares, metric, rng)
     phi, drawn = shapley_values(v, m), shapley_values(draws, m)
     index, drawn_index = shapley_interactions(v, m), shapley_interactions(draws, m)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
@@ -94,8 +109,33 @@ def attribute(cube: Cube, spread: pd.DataFrame, proportion: bool, rng: np.random
     parts["low"], parts["high"] = low, high
     pairs = pd.DataFrame(list(combinations(names, 2)), columns=["factor_1", "factor_2"]).assign(interaction=index)
     pairs["low"], pairs["high"] = np.quantile(drawn_index, [0.025, 0.975], axis=0) if m > 1 else (index, index)
-    left_out = tuple(factor.name for factor in cube.factors if factor.name not in names)
-    return Attribution(parts, pairs, _end(v, draws, 0), _end(v, draws, -1), left_out)
+    gap = draws[:, -1] - draws[:, 0]
+    low_gap, high_gap = (float(limit) for limit in np.quantile(gap, [0.025, 0.975]))
+    return Attribution(
+        parts, pairs, _end(v, draws, 0), _end(v, draws, -1), (float(v[-1] - v[0]), low_gap, high_gap), left_out
+    )
+
+
+def attribution_history(
+    cubes: Mapping[int, Cube], attribution: Attribution | None, metric: Metric, rng: np.random.Generator
+) -> pd.DataFrame:
+    """The shares of the same factors, with the same worst levels, at every recorded step.
+
+    Returns:
+        step, factor ("" for the whole gap, of which the shares are parts), phi, low, high; steps at which a cell has
+        fewer than 10 samples are left out.
+    """
+    rows = []
+    parts = [] if attribution is None else attribution.parts[["factor", "worst"]].to_dict("records")
+    worst = {str(row["factor"]): str(row["worst"]) for row in parts}
+    for step, cube in cubes.items() if worst else ():
+        if _cells(cube, list(worst), worst)[0].min() < MIN_CELL:
+            continue
+        found = _shared_out(cube, list(worst), worst, metric, rng)
+        rows.append(pd.DataFrame([("", *found.gap)], columns=["factor", "phi", "low", "high"]).assign(step=step))
+        rows.append(found.parts[["factor", "phi", "low", "high"]].assign(step=step))
+    columns = ["step", "factor", "phi", "low", "high"]
+    return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
 
 
 def _end(v: Float[np.ndarray, " V"], draws: Float[np.ndarray, "R V"], at: int) -> tuple[float, float, float]:
@@ -121,10 +161,10 @@ def _resampled(
     n: Float[np.ndarray, " V"],
     total: Float[np.ndarray, " V"],
     squares: Float[np.ndarray, " V"],
-    proportion: bool,
+    metric: Metric,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "R V"]:
     """Means of resampled cells: binomial for a proportion, normal with the cell's standard error otherwise."""
-    if proportion:
+    if metric.counted:
         return rng.binomial(n.astype(np.int64), total / n, (REPETITIONS, len(n))) / n
     return rng.normal(total / n, np.sqrt(variance(n, total, squares) / n), (REPETITIONS, len(n)))

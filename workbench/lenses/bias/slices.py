@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from workbench.lenses.bias.cube import Cube
 from workbench.lenses.bias.groups import group_table
+from workbench.lenses.bias.sample_metrics import Metric
 from workbench.lenses.bias.uncertainty import fisher_exact, variance, welch_p
 from workbench.lenses.intervals import benjamini_hochberg
 
@@ -54,21 +55,21 @@ def sliceline_score(
         return np.asarray(alpha * (error / overall - 1) - (1 - alpha) * (n / size - 1))
 
 
-def find_slices(search: Cube, confirm: Cube, proportion: bool) -> Slices:
+def find_slices(search: Cube, confirm: Cube, metric: Metric) -> Slices:
     """Search conjunctions of up to three factor levels on one cube and test the candidates on the other.
 
     A slice of more factors is a candidate only when it is surely worse than every slice of one factor fewer that holds
     it. Candidates are tested once each on the second half, against all other samples, and corrected (Benjamini and
     Hochberg) for their number; the search itself cannot bias these tests.
     """
-    table = group_table(search, proportion, MIN_HALF)
+    table = group_table(search, metric, MIN_HALF)
     looked = table[table["tested"].astype(bool)] if len(table) else table
-    sign = -1 if proportion else 1
+    sign = -1 if metric.share else 1
     harmed = looked[(sign * looked["gap"] > 0) & (looked["p"] < SEARCH_P)] if len(looked) else looked
     sums = _sums(search)
-    chosen = [i for i, row in harmed.sort_values("p").iterrows() if _beyond_parents(_key(row), sums, proportion)]
+    chosen = [i for i, row in harmed.sort_values("p").iterrows() if _beyond_parents(_key(row), sums, metric)]
     candidates = harmed.loc[chosen[:MAX_CANDIDATES]]
-    return Slices(_confirmed(candidates, confirm, proportion), len(looked))
+    return Slices(_confirmed(candidates, confirm, metric), len(looked))
 
 
 def _key(row: pd.Series) -> tuple[tuple[str, str], ...]:
@@ -95,12 +96,12 @@ def _sums(cube: Cube) -> dict[tuple[tuple[str, str], ...], tuple[float, float, f
 def _beyond_parents(
     key: tuple[tuple[str, str], ...],
     sums: dict[tuple[tuple[str, str], ...], tuple[float, float, float]],
-    proportion: bool,
+    metric: Metric,
 ) -> bool:
     """Whether a slice is surely worse than the rest of every slice of one factor fewer that holds it."""
     if len(key) == 1:
         return True
-    sign = -1 if proportion else 1
+    sign = -1 if metric.share else 1
     inside = sums[key]
     for drop in range(len(key)):
         parent = sums[key[:drop] + key[drop + 1 :]]
@@ -108,13 +109,13 @@ def _beyond_parents(
         if outside[0] < MIN_HALF:
             return False
         worse = sign * (inside[1] / inside[0] - outside[1] / outside[0]) > 0
-        if not worse or not _p(inside, outside, proportion) < SEARCH_P:
+        if not worse or not _p(inside, outside, metric) < SEARCH_P:
             return False
     return True
 
 
-def _p(inside: tuple[float, ...], outside: tuple[float, ...], proportion: bool) -> float:
-    if proportion:
+def _p(inside: tuple[float, ...], outside: tuple[float, ...], metric: Metric) -> float:
+    if metric.counted:
         n, k = np.array([inside[0]]), np.array([inside[1]])
         return float(fisher_exact(k, n, inside[1] + outside[1], inside[0] + outside[0])[0])
     arrays = [tuple(np.array([value]) for value in side) for side in (inside, outside)]
@@ -122,16 +123,16 @@ def _p(inside: tuple[float, ...], outside: tuple[float, ...], proportion: bool) 
     return float(welch_p(*sides[0], *sides[1])[0])
 
 
-def _confirmed(candidates: pd.DataFrame, confirm: Cube, proportion: bool) -> pd.DataFrame:
+def _confirmed(candidates: pd.DataFrame, confirm: Cube, metric: Metric) -> pd.DataFrame:
     """The candidates with their values on the confirming half."""
     columns = ["group", "order", "n", "value", "low", "high", "rest", "gap", "gap_low", "gap_high", "p"]
-    table = group_table(confirm, proportion, MIN_HALF)
+    table = group_table(confirm, metric, MIN_HALF)
     if not len(candidates) or not len(table):
         return pd.DataFrame(columns=[*columns, "found_value", "effect", "score", "q", "confirmed"])
     kept = table[table["tested"].astype(bool)][columns]
     found = candidates[["group", "value"]].rename(columns={"value": "found_value"}).merge(kept, on="group")
     whole = confirm.margin(())
-    error, rest = (1 - found[name] if proportion else found[name] for name in ("value", "rest"))
+    error, rest = (1 - found[name] if metric.share else found[name] for name in ("value", "rest"))
     sums = _sums(confirm)
     keys = {" · ".join(f"{name}: {level}" for name, level in key): value for key, value in sums.items()}
     inside = np.array([keys[group] for group in found["group"]]).reshape(-1, 3)
@@ -139,9 +140,9 @@ def _confirmed(candidates: pd.DataFrame, confirm: Cube, proportion: bool) -> pd.
     found["effect"] = effect_size(error.to_numpy(), rest.to_numpy(), variance(*inside.T), variance(*outside.T))
     overall = float(whole.total[0] / whole.n[0])
     found["score"] = sliceline_score(
-        error.to_numpy(), 1 - overall if proportion else overall, found["n"].to_numpy(dtype=float), float(whole.n[0])
+        error.to_numpy(), 1 - overall if metric.share else overall, found["n"].to_numpy(dtype=float), float(whole.n[0])
     )
     found["q"] = benjamini_hochberg(found["p"].to_numpy())
-    harm = found["gap"] < 0 if proportion else found["gap"] > 0
+    harm = found["gap"] < 0 if metric.share else found["gap"] > 0
     found["confirmed"] = harm & (found["q"] <= 0.05)
-    return found.sort_values("gap", ascending=proportion, ignore_index=True)
+    return found.sort_values("gap", ascending=metric.share, ignore_index=True)

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from workbench.core import ConfigError, Run, WorkbenchError
-from workbench.lenses.bias.cube import (
-    Cube,
-    Factor,
-    Metric,
-    Selection,
-    available_factors,
-    build_factors,
-    count_cells,
-    is_float,
-    is_numeric,
-    quoted,
-    select,
-)
+from workbench.lenses.bias.calibration import calibrations, of_answers, of_labels
+from workbench.lenses.bias.class_metrics import class_blocks, class_table
+from workbench.lenses.bias.cube import Cube, Factor, Selection, count_cells, quoted, select
+from workbench.lenses.bias.factors import Binning, Equal, available_factors, build_factors
 from workbench.lenses.bias.groups import corrected, group_table, history_table, interaction_table, spread_table
 from workbench.lenses.bias.margins import Margins, margins
-from workbench.lenses.bias.metrics import MAX_ROWS, confusions, difference_table, metric_table
+from workbench.lenses.bias.metrics import MAX_ROWS, confusions, counted, difference_table, loss_columns, metric_table
 from workbench.lenses.bias.opening import opening_table
 from workbench.lenses.bias.pockets import Pockets, find_pockets
-from workbench.lenses.bias.shapley import Attribution, attribute
+from workbench.lenses.bias.sample_metrics import (
+    ACCURACY,
+    Metric,
+    MetricName,
+    choices,
+    class_names,
+    kind_of,
+    metric_of,
+    value_sql,
+)
+from workbench.lenses.bias.shapley import Attribution, attribute, attribution_history
 from workbench.lenses.bias.slices import Slices, find_slices
 from workbench.lenses.bias.uncertainty import mean_interval
 from workbench.lenses.bias.verified import Verified, verified
@@ -39,12 +40,21 @@ MIN_SUPPORT = 20
 HELD_OUT = ("test", "val", "valid", "validation", "dev", "eval", "held_out")
 
 
+#: What there is to say by class where there are no classes.
+_NOTHING = (
+    pd.DataFrame(columns=["factor", "level", "n"]),
+    pd.DataFrame(columns=["factor", "measure", "value"]),
+    class_table([], clustered=False),
+)
+
+
 @dataclass(frozen=True)
 class Bias:
     """What is known about one task at one step; tables are sorted from the most harmed group to the most favoured.
 
     Attributes:
-        metric: ``accuracy`` (share of right predictions) or ``loss`` (mean of the recorded loss).
+        metric: Name of what samples are judged by; ``measured`` says what that is, ``choices`` what else there is.
+        label: The class studied alone; None for all. classes: Names of the classes where predictions hold several.
         split: The split studied; None when all samples were.
         tasks, steps, splits, available: The choices there are, for widgets.
         overall, low, high, n: Value over all samples, its 95 % limits, number of samples.
@@ -60,10 +70,13 @@ class Bias:
         n_tests: Tests that share the correction behind ``q`` of groups of one or two factors and of interactions.
         slices: The worst describable subgroups, searched on one half of the samples and confirmed on the other.
         attribution: The gap between the worst and the best case, shared out among the factors; None without factors.
+        shares: The same at every recorded step: step, factor, phi with limits; the levels are those of ``attribution``.
         metrics: One row a level: balanced accuracy, precision, false positive rate, calibration error, Brier score.
         differences: One row a factor and measure: equalised odds, demographic parity, equity-scaled accuracy and more.
-            Both are empty for tasks without classes and, unless asked for, beyond 2 million predictions.
-        cube: The counts everything but ``metrics`` and ``differences`` comes from.
+        by_class: One row a level, class and rate: see :func:`workbench.lenses.bias.class_metrics.class_table`.
+            These three are empty for tasks without classes and, unless asked for, beyond 2 million predictions.
+        bins, binning, edges: How continuous attributes were cut.
+        cube: The counts everything but metrics, differences and rates by class comes from.
         pockets: Neighbourhoods of the embedding in which the model fails; None without an embedding of these samples.
         verified: Scores of pairs that are accepted or rejected; None where the task has none.
         margins: Learned margins and the balance of the splits; None where the run recorded neither.
@@ -73,7 +86,14 @@ class Bias:
     task: str
     step: int
     split: str | None
-    metric: Metric
+    metric: MetricName
+    label: str | None
+    measured: Metric
+    choices: tuple[MetricName, ...]
+    classes: tuple[str, ...]
+    bins: int
+    binning: Equal
+    edges: Mapping[str, tuple[float, ...]]
     tasks: tuple[str, ...]
     steps: tuple[int, ...]
     splits: tuple[str, ...]
@@ -93,8 +113,10 @@ class Bias:
     notes: tuple[str, ...]
     slices: Slices
     attribution: Attribution | None
+    shares: pd.DataFrame
     metrics: pd.DataFrame
     differences: pd.DataFrame
+    by_class: pd.DataFrame
     cube: Cube
     pockets: Pockets | None
     verified: Verified | None
@@ -102,13 +124,14 @@ class Bias:
     held_out: tuple[str, ...]
 
     @property
-    def proportion(self) -> bool:
-        return self.metric == "accuracy"
+    def share(self) -> bool:
+        """Whether values are shares of what is right, where more is better."""
+        return self.measured.share
 
     @property
     def harm_sign(self) -> int:
         """-1 where less is worse (accuracy), +1 where more is worse (loss)."""
-        return -1 if self.proportion else 1
+        return -1 if self.share else 1
 
 
 def statistics(
@@ -117,8 +140,11 @@ def statistics(
     step: int | None = None,
     split: str | None = None,
     factors: Sequence[str] | None = None,
-    metric: Metric | None = None,
+    metric: str | None = None,
+    label: str | None = None,
     bins: int = 4,
+    binning: Equal = "counts",
+    edges: Mapping[str, Sequence[float]] | None = None,
     min_support: int = MIN_SUPPORT,
     details: bool | None = None,
     seed: int = 0,
@@ -131,8 +157,12 @@ def statistics(
         split: ``"all"`` for every sample; by default a held-out split when the predictions cover several splits.
         factors: Names of attributes, ``domain``, ``dataset`` or ``class``; all attributes by default, and the last
             three when the run has no attributes.
-        metric: ``accuracy`` where the task has class predictions and targets by default, else ``loss``.
-        bins: Number of equally filled bins for a continuous attribute.
+        metric: A name in :data:`workbench.lenses.bias.sample_metrics.METRICS`; by default ``accuracy`` where the task
+            has class predictions and targets, ``iou`` where its predictions hold several classes, else ``loss``.
+        label: One class to study alone, where predictions hold several; all by default.
+        bins: Number of bins of a continuous attribute.
+        binning: The bins hold equally many samples (``counts``) or are equally wide (``widths``).
+        edges: Inner edges of the bins of single attributes, by name, in place of both.
         min_support: Groups of fewer samples are not tested.
         details: Whether to count classes and confidences per level; by default up to 2 million predictions.
         seed: Of simulations and bootstraps.
@@ -143,8 +173,9 @@ def statistics(
         WorkbenchError: no prediction has both a sample description and a usable value.
     """
     run.require("predictions", "samples")
-    if bins < 2 or min_support < 1:
-        raise ConfigError(f"bins must be at least 2 and min_support at least 1; got {bins} and {min_support}.")
+    if min_support < 1:
+        raise ConfigError(f"min_support must be at least 1; got {min_support}.")
+    cut = Binning(bins, binning, {name: tuple(values) for name, values in (edges or {}).items()})
     tasks = _predicted_tasks(run)
     task = tasks[0] if task is None else task
     if task not in tasks:
@@ -152,36 +183,45 @@ def statistics(
     selection = select(run, task, None)
     splits = _predicted_splits(selection)
     selection = dataclasses.replace(selection, split=_split(run, split, splits))
-    chosen_factors, notes = build_factors(selection, factors, bins)
-    metric = _metric(selection, metric)
-    cubes = count_cells(selection, chosen_factors, value_sql(selection, metric))
+    chosen_factors, notes = build_factors(selection, factors, cut)
+    classes = class_names(selection)
+    offered = choices(selection, classes)
+    measured = metric_of(selection, metric, label, classes, offered)
+    cubes = count_cells(selection, chosen_factors, value_sql(selection, measured))
     if not cubes:
         raise WorkbenchError(
-            f"Run '{run.name}' has no usable {metric} for task '{task}': no prediction belongs to a described sample, "
-            "or its values are missing. Record samples with the same ids and their targets, or losses."
+            f"Run '{run.name}' has no usable {measured.title} for task '{task}': no prediction belongs to a described "
+            "sample, or its values are missing. Record samples with the same ids and their targets, or losses."
         )
     steps = tuple(sorted(cubes))
     step = steps[-1] if step is None else step
     if step not in cubes:
         raise ConfigError(f"Task '{task}' has no predictions at step {step}. Steps: {', '.join(map(str, steps))}.")
-    cube, proportion = cubes[step], metric == "accuracy"
+    cube = cubes[step]
     whole = cube.margin(())
-    overall, low, high = (float(values[0]) for values in mean_interval(whole.n, whole.total, whole.squares, proportion))
+    overall, low, high = (float(values[0]) for values in mean_interval(whole.n, whole.total, whole.squares, measured))
     groups, interactions, n_tests = corrected(
-        group_table(cube, proportion, min_support), interaction_table(cube, proportion, min_support)
+        group_table(cube, measured, min_support), interaction_table(cube, measured, min_support)
     )
-    harm = -1 if proportion else 1
     rng = np.random.default_rng(seed)
-    spread = spread_table(cube, proportion, min_support, rng)
-    history = history_table(cubes, proportion)
+    spread = spread_table(cube, measured, min_support, rng)
+    history = history_table(cubes, measured)
     if details is None:
         details = whole.n[0] <= MAX_ROWS
-    metrics, differences = _details(selection, chosen_factors, step, rng) if proportion and details else _no_details()
+    attribution = attribute(cube, spread, measured, rng)
+    metrics, differences, by_class = _details(selection, chosen_factors, step, classes, rng) if details else _NOTHING
     return Bias(
         task=task,
         step=step,
         split=selection.split,
-        metric=metric,
+        metric=measured.name,
+        label=label,
+        measured=measured,
+        choices=offered,
+        classes=classes,
+        bins=bins,
+        binning=binning,
+        edges=cut.edges,
         tasks=tasks,
         steps=steps,
         splits=splits,
@@ -191,20 +231,22 @@ def statistics(
         overall=overall,
         low=low,
         high=high,
-        groups=groups.sort_values("gap", ascending=harm < 0, ignore_index=True),
+        groups=groups.sort_values("gap", ascending=measured.share, ignore_index=True),
         spread=spread,
-        openings=opening_table(history, spread, step, proportion),
-        interactions=interactions.sort_values("extra", ascending=harm < 0, ignore_index=True),
+        openings=opening_table(history, spread, step, measured),
+        interactions=interactions.sort_values("extra", ascending=measured.share, ignore_index=True),
         history=history,
         n_tests=n_tests,
         min_support=min_support,
         notes=notes,
-        slices=find_slices(cube.part(0), cube.part(1), proportion),
-        attribution=attribute(cube, spread, proportion, rng),
+        slices=find_slices(cube.part(0), cube.part(1), measured),
+        attribution=attribution,
+        shares=attribution_history(cubes, attribution, measured, rng),
         metrics=metrics,
         differences=differences,
+        by_class=by_class,
         cube=cube,
-        pockets=_pockets(selection, chosen_factors, metric, step, seed) if details else None,
+        pockets=_pockets(selection, chosen_factors, measured, step, seed) if details else None,
         verified=verified(run, task, step, chosen_factors, tasks),
         margins=margins(run, chosen_factors),
         held_out=tuple(domain.name for domain in run.info.domains if domain.held_out),
@@ -212,12 +254,23 @@ def statistics(
 
 
 def _details(
-    selection: Selection, factors: Sequence[Factor], step: int, rng: np.random.Generator
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Metrics of each level and differences between the levels of each factor."""
-    counts = confusions(selection, factors, step)
-    value = value_sql(selection, "accuracy")
-    return metric_table(selection, factors, counts, step, value, rng), difference_table(factors, counts, rng)
+    selection: Selection, factors: Sequence[Factor], step: int, classes: Sequence[str], rng: np.random.Generator
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Metrics of each level, differences between the levels of each factor, and rates of each class in each level."""
+    pixels = kind_of(selection) == "segmentation"
+    if classes:
+        counts = class_blocks(selection, factors, step, classes, pixels)
+        known = not pixels and "logits" in selection.prediction_types
+        columns = of_labels() if known else "CAST(NULL AS DOUBLE) AS c, CAST(NULL AS DOUBLE) AS v"
+    elif "accuracy" in choices(selection, classes):
+        tables = confusions(selection, factors, step)
+        counts = [counted(factor, *table, rng) for factor, table in zip(factors, tables, strict=True)]
+        columns = of_answers(value_sql(selection, ACCURACY))
+    else:
+        return _NOTHING
+    calibration = calibrations(selection, factors, step, columns)
+    metrics = metric_table(counts, calibration, loss_columns(selection, factors, step), rng)
+    return metrics, difference_table(counts), class_table(counts, clustered=pixels)
 
 
 def _pockets(selection: Selection, factors: Sequence[Factor], metric: Metric, step: int, seed: int) -> Pockets | None:
@@ -231,11 +284,7 @@ def _pockets(selection: Selection, factors: Sequence[Factor], metric: Metric, st
     values = selection.query(
         f"{selection.joined(f'p.sample AS sample, {value} AS value{columns}')} AND p.step = {step:d}"
     )
-    return find_pockets(selection.run, values, levels, metric == "accuracy", step, seed)
-
-
-def _no_details() -> tuple[pd.DataFrame, pd.DataFrame]:
-    return pd.DataFrame(columns=["factor", "level", "n"]), pd.DataFrame(columns=["factor", "measure", "value"])
+    return find_pockets(selection.run, values, levels, metric, step, seed)
 
 
 def _predicted_tasks(run: Run) -> tuple[str, ...]:
@@ -264,35 +313,3 @@ def _split(run: Run, split: str | None, splits: Sequence[str]) -> str | None:
     if len(splits) < 2:
         return None
     return next((name for name in HELD_OUT if name in splits), None)
-
-
-def _metric(selection: Selection, metric: Metric | None) -> Metric:
-    """The metric to use.
-
-    Raises:
-        ConfigError: accuracy was asked for without targets.
-    """
-    kinds = {task.name: task.kind for task in selection.run.info.tasks}
-    target = selection.sample_types.get(selection.target)
-    countable = target is not None and (
-        kinds[selection.task] == "classification" if selection.task in kinds else not is_float(target)
-    )
-    if metric == "accuracy" and target is None:
-        raise ConfigError(
-            f"Accuracy of '{selection.task}' needs the column '{selection.target}' in the samples table. "
-            "Record it, or use the metric 'loss'."
-        )
-    return metric or ("accuracy" if countable else "loss")
-
-
-def value_sql(selection: Selection, metric: Metric) -> str:
-    """SQL of the per-sample value: 1 or 0 for right or wrong, or the loss; NULL where there is none."""
-    if metric == "loss":
-        return "CASE WHEN isfinite(p.loss) THEN p.loss END"
-    target, kind = f"s.{quoted(selection.target)}", selection.sample_types[selection.target]
-    missing = selection.missing(selection.target)
-    if is_numeric(kind) == is_numeric(selection.prediction_types["prediction"]):
-        equal = f"p.prediction = {target}"
-    else:
-        equal = f"CAST(p.prediction AS VARCHAR) = CAST({target} AS VARCHAR)"
-    return f"CASE WHEN {missing} THEN NULL WHEN {equal} THEN 1 ELSE 0 END"

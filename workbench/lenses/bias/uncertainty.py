@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from workbench.core.gramian import Z95
+from workbench.lenses.bias.sample_metrics import Metric
 from workbench.lenses.intervals import normal_p, wilson
 
 #: Above this standard deviation of the count, Fisher's test is replaced by its normal limit with continuity correction.
@@ -13,17 +14,19 @@ NORMAL_SD = 100.0
 
 
 def mean_interval(
-    n: Float[np.ndarray, " G"], total: Float[np.ndarray, " G"], squares: Float[np.ndarray, " G"], proportion: bool
+    n: Float[np.ndarray, " G"], total: Float[np.ndarray, " G"], squares: Float[np.ndarray, " G"], metric: Metric
 ) -> tuple[Float[np.ndarray, " G"], Float[np.ndarray, " G"], Float[np.ndarray, " G"]]:
-    """Mean with 95 % limits: Wilson's for a proportion, normal (mean ± 1.96 standard errors) otherwise.
+    """Mean with 95 % limits: Wilson's for counts, normal (mean ± 1.96 standard errors) otherwise.
 
-    NaN where n = 0, and for limits of other means where n = 1.
+    Limits of a share stay within 0 and 1. NaN where n = 0, and for limits of other means where n = 1.
     """
     safe = np.where(n > 0, n, np.nan)
     mean = total / safe
-    if proportion:
+    if metric.counted:
         return mean, *wilson(total, n)
     half = Z95 * np.sqrt(variance(n, total, squares) / safe)
+    if metric.share:
+        return mean, np.maximum(mean - half, 0), np.minimum(mean + half, 1)
     return mean, mean - half, mean + half
 
 
@@ -107,17 +110,17 @@ def contrast_of_four(
     n: Float[np.ndarray, "G 4"],
     total: Float[np.ndarray, "G 4"],
     squares: Float[np.ndarray, "G 4"],
-    proportion: bool,
+    counted: bool,
 ) -> tuple[Float[np.ndarray, " G"], Float[np.ndarray, " G"], Float[np.ndarray, " G"], Float[np.ndarray, " G"]]:
     """The contrast m0 - m1 - m2 + m3 of four independent means: value, 95 % limits and two-sided p-value.
 
-    For proportions the limits and the test use (k + 0.5) / (n + 1) in place of k / n, which keeps their level in small
-    and extreme cells; the value is the plain contrast. Source: Price and Bonett 2004 with four terms (2/m successes
-    and 4/m trials added to each of m groups). Other means: normal limits from the four standard errors.
+    For counts (``counted``) the limits and the test use (k + 0.5) / (n + 1) in place of k / n, which keeps their level
+    in small and extreme cells; the value is the plain contrast. Source: Price and Bonett 2004 with four terms (2/m
+    successes and 4/m trials added to each of m groups). Other means: normal limits from the four standard errors.
     """
     signs = np.array([1.0, -1.0, -1.0, 1.0])
     plain = (total / n) @ signs
-    if proportion:
+    if counted:
         shrunk = (total + 0.5) / (n + 1)
         centre, error = shrunk @ signs, np.sqrt((shrunk * (1 - shrunk) / (n + 1)).sum(axis=1))
     else:
@@ -128,13 +131,14 @@ def contrast_of_four(
 
 
 def null_gaps(
-    n: Float[np.ndarray, " G"], mean: float, sd: float, proportion: bool, draws: int, rng: np.random.Generator
+    n: Float[np.ndarray, " G"], mean: float, sd: float, counted: bool, draws: int, rng: np.random.Generator
 ) -> Float[np.ndarray, " R"]:
     """Largest minus smallest group value, simulated when all groups share one mean (the winner's curse).
 
-    Binomial counts at the pooled rate for a proportion, normal means with the pooled standard deviation otherwise.
+    Binomial counts at the pooled rate where values are 0 or 1 (``counted``), else normal means
+    with the pooled standard deviation.
     """
-    if proportion:
+    if counted:
         values = rng.binomial(n.astype(np.int64), min(max(mean, 0.0), 1.0), (draws, len(n))) / n
     else:
         values = rng.normal(mean, sd / np.sqrt(n), (draws, len(n)))

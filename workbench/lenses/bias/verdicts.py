@@ -37,17 +37,17 @@ def verdicts(stats: Bias) -> list[Verdict]:
 def harmed(stats: Bias, frame: pd.DataFrame, column: str) -> pd.DataFrame:
     """Rows whose difference is towards harm and sure after correction, the surest harm first."""
     rows = frame[(frame["q"] <= RATE) & (stats.harm_sign * frame[column] > 0)]
-    bound = f"{column}_high" if stats.proportion else f"{column}_low"
+    bound = f"{column}_high" if stats.share else f"{column}_low"
     # Of groups that hold the same samples the one of fewer factors comes first.
     return rows.assign(n_factors=rows["group"].str.count(" · ")).sort_values(
-        [bound, "n_factors"], ascending=[stats.proportion, True]
+        [bound, "n_factors"], ascending=[stats.share, True]
     )
 
 
 def _level(stats: Bias, row: pd.Series, column: str) -> Level:
     nearest = min(abs(row[f"{column}_low"]), abs(row[f"{column}_high"]))
-    unit = 1.0 if stats.proportion else max(stats.overall, 1e-12)
-    problem, small = (PROBLEM_POINTS, SMALL_POINTS) if stats.proportion else (PROBLEM_SHARE, SMALL_SHARE)
+    unit = 1.0 if stats.share else max(stats.overall, 1e-12)
+    problem, small = (PROBLEM_POINTS, SMALL_POINTS) if stats.share else (PROBLEM_SHARE, SMALL_SHARE)
     if row[f"{column}_low"] * row[f"{column}_high"] > 0 and nearest > problem * unit:
         return "problem"
     return "watch" if abs(row[column]) > small * unit else "fine"
@@ -60,9 +60,9 @@ def _what(stats: Bias, row: pd.Series) -> str:
         for i in (1, 2, 3)
         if f"factor_{i}" in row and isinstance(row[f"factor_{i}"], str)
     ]
-    value = value_text(row["value"], stats.proportion)
-    says = f"are predicted right in {value} of cases" if stats.proportion else f"have a mean loss of {value}"
-    limits = range_text(row["low"], row["high"], stats.proportion)
+    value = value_text(row["value"], stats.share)
+    says = stats.measured.says.format(value)
+    limits = range_text(row["low"], row["high"], stats.share)
     return (
         f"Samples with {' and '.join(parts)} {says} "
         f"(task {stats.task}, 95 % interval {limits}, {count(row['n'])} samples)"
@@ -70,7 +70,7 @@ def _what(stats: Bias, row: pd.Series) -> str:
 
 
 def _side(stats: Bias) -> str:
-    return "below" if stats.proportion else "above"
+    return "below" if stats.share else "above"
 
 
 def _joint(stats: Bias) -> Verdict | None:
@@ -83,9 +83,9 @@ def _joint(stats: Bias) -> Verdict | None:
         return None
     row = rows.iloc[0]
     sentence = (
-        f"{_what(stats, row)}, {difference_text(row['extra'], stats.proportion)} {_side(stats)} what {row['factor_1']} "
+        f"{_what(stats, row)}, {difference_text(row['extra'], stats.share)} {_side(stats)} what {row['factor_1']} "
         f"and {row['factor_2']} cost alone "
-        f"(95 % interval {difference_range(row['extra_low'], row['extra_high'], stats.proportion)})."
+        f"(95 % interval {difference_range(row['extra_low'], row['extra_high'], stats.share)})."
     )
     return Verdict(
         _level(stats, row, "extra"),
@@ -105,8 +105,8 @@ def _worst(stats: Bias) -> Verdict | None:
         return None
     row = rows.iloc[0]
     sentence = (
-        f"{_what(stats, row)}, {difference_text(row['gap'], stats.proportion)} {_side(stats)} all other samples "
-        f"(95 % interval {difference_range(row['gap_low'], row['gap_high'], stats.proportion)}); "
+        f"{_what(stats, row)}, {difference_text(row['gap'], stats.share)} {_side(stats)} all other samples "
+        f"(95 % interval {difference_range(row['gap_low'], row['gap_high'], stats.share)}); "
         f"{len(rows)} of {count(stats.n_tests)} tests find such a group after correction for their number."
     )
     return Verdict(
@@ -128,17 +128,17 @@ def _widest(stats: Bias) -> Verdict | None:
     if not len(rows):
         return None
     row = rows.iloc[0]
-    gap = difference_text(row["gap"], stats.proportion)
-    unit = 1.0 if stats.proportion else max(stats.overall, 1e-12)
-    problem, small = (PROBLEM_POINTS, SMALL_POINTS) if stats.proportion else (PROBLEM_SHARE, SMALL_SHARE)
+    gap = difference_text(row["gap"], stats.share)
+    unit = 1.0 if stats.share else max(stats.overall, 1e-12)
+    problem, small = (PROBLEM_POINTS, SMALL_POINTS) if stats.share else (PROBLEM_SHARE, SMALL_SHARE)
     beyond = row["gap"] - row["null_95"]
     level: Level = "problem" if beyond > problem * unit else "watch" if row["gap"] > small * unit else "fine"
+    of_what = "" if stats.metric == "accuracy" else f" in {stats.measured.title}"
     sentence = (
-        f"{row['factor']} opens a gap of {gap}{'' if stats.proportion else ' in mean loss'} between its levels: "
-        f"{row['best']} "
-        f"{value_text(row['best_value'], stats.proportion)}, {row['worst']} "
-        f"{value_text(row['worst_value'], stats.proportion)}; with {row['groups']} groups of these sizes chance alone "
-        f"stays below {difference_text(row['null_95'], stats.proportion)} in 95 % of cases."
+        f"{row['factor']} opens a gap of {gap}{of_what} between its levels: {row['best']} "
+        f"{value_text(row['best_value'], stats.share)}, {row['worst']} "
+        f"{value_text(row['worst_value'], stats.share)}; with {row['groups']} groups of these sizes chance alone "
+        f"stays below {difference_text(row['null_95'], stats.share)} in 95 % of cases."
     )
     return Verdict(
         level,
@@ -161,14 +161,14 @@ def _opened(stats: Bias) -> Verdict | None:
     if not names:
         return None
     row = rows.loc[names[0]]
-    unit = 1.0 if stats.proportion else max(stats.overall, 1e-12)
+    unit = 1.0 if stats.share else max(stats.overall, 1e-12)
     sides = {
         end: f"{_signed(row[f'gap{end}'], stats)} (95 % interval {_limits(row[f'low{end}'], row[f'high{end}'], stats)})"
         for end in ("_before", "_opened", "")
     }
     later = "" if row["opened"] == row["step"] else f", and is {sides['']} at step {row['step']}"
     return Verdict(
-        "watch" if row["gap"] > (SMALL_POINTS if stats.proportion else SMALL_SHARE) * unit else "fine",
+        "watch" if row["gap"] > (SMALL_POINTS if stats.share else SMALL_SHARE) * unit else "fine",
         f"The gap between {names[0]} = {row['worst']} and {names[0]} = {row['best']} opened between the recorded steps "
         f"{row['before']} and {row['opened']}: it was {sides['_before']} and became {sides['_opened']}{later}.",
         next_step=f"Look at what changed between steps {row['before']} and {row['opened']}: learning rate, mix of the "
@@ -182,12 +182,12 @@ def _opened(stats: Bias) -> Verdict | None:
 
 def _signed(gap: float, stats: Bias) -> str:
     """A gap that may point the other way."""
-    return f"{'−' if gap < 0 else ''}{difference_text(gap, stats.proportion)}"
+    return f"{'−' if gap < 0 else ''}{difference_text(gap, stats.share)}"
 
 
 def _limits(low: float, high: float, stats: Bias) -> str:
     """The interval of such a gap, with its signs."""
-    scale, unit = (100, " points") if stats.proportion else (1, "")
+    scale, unit = (100, " points") if stats.share else (1, "")
     ends = [f"{end:.0f}" if abs(end) >= 9.95 else f"{end:.2g}" for end in (scale * low, scale * high)]
     return f"{' to '.join(ends)}{unit}".replace("-", "−")
 
@@ -198,15 +198,15 @@ def _nothing(stats: Bias) -> Verdict:
     if not len(stats.spread):
         return _too_few(stats)
     row = stats.spread.iloc[0]
-    unit = 1.0 if stats.proportion else max(stats.overall, 1e-12)
-    limit = (PROBLEM_POINTS if stats.proportion else PROBLEM_SHARE) * unit
-    gap, chance = (difference_text(row[name], stats.proportion) for name in ("gap", "null_95"))
+    unit = 1.0 if stats.share else max(stats.overall, 1e-12)
+    limit = (PROBLEM_POINTS if stats.share else PROBLEM_SHARE) * unit
+    gap, chance = (difference_text(row[name], stats.share) for name in ("gap", "null_95"))
     blind = float(stats.spread["null_95"].max())
     widest = (
         f"The widest gap, between levels of {row['factor']}, is {gap}; chance alone reaches {chance} in 5 % of cases."
     )
     if blind > limit:
-        size = points(blind) if stats.proportion else f"{blind:.2g}"
+        size = points(blind) if stats.share else f"{blind:.2g}"
         return Verdict(
             "cannot tell",
             f"No group of {names} differs surely from the rest, but with {count(stats.n)} samples gaps below {size} "

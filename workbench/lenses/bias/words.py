@@ -22,24 +22,29 @@ def points_range(low: float, high: float) -> str:
     )
 
 
-def value_text(value: float, proportion: bool) -> str:
-    """A group's accuracy or loss."""
-    return percent(value) if proportion else f"{value:.3g}"
+def value_text(value: float, share: bool) -> str:
+    """A group's value: a share of what is right, or an error."""
+    return percent(value) if share else f"{value:.3g}"
 
 
-def range_text(low: float, high: float, proportion: bool) -> str:
+def range_text(low: float, high: float, share: bool) -> str:
     """A group's 95 % interval."""
-    return percent_range(low, high) if proportion else f"{low:.3g}–{high:.3g}"
+    return percent_range(low, high) if share else f"{low:.3g}–{high:.3g}"
 
 
-def difference_text(difference: float, proportion: bool) -> str:
-    """The size of a difference of accuracies or losses."""
-    return points(difference) if proportion else f"{abs(difference):.2g}"
+def difference_text(difference: float, share: bool) -> str:
+    """The size of a difference of shares or errors."""
+    return points(difference) if share else f"{abs(difference):.2g}"
 
 
-def difference_range(low: float, high: float, proportion: bool) -> str:
-    """The interval of the size of a difference of accuracies or losses."""
-    if proportion:
+def difference_range(low: float, high: float, share: bool) -> str:
+    """The interval of the size of a difference of shares or errors."""
+    if share:
         return points_range(low, high)
     ends = sorted((abs(low), abs(high))) if low * high > 0 else [low, high]
     return f"{ends[0]:.2g} to {ends[1]:.2g}"
+
+
+def capital(text: str) -> str:
+    """With a capital at its start and its other letters as they are: "IoU" stays "IoU"."""
+    return text[:1].upper() + text[1:]
