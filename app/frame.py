@@ -27,6 +27,8 @@ from workbench.lenses.links import first_verdict, lacking
 from workbench.lenses.sample_sets import SampleSet
 
 Options = Mapping[str, Any]
+#: Draws a figure under a key by other means than the chart element.
+Draw = Callable[[Any, str], None]
 #: Lenses whose figures can show a selection of samples.
 SELECTING = ("bias", "domains")
 
@@ -53,9 +55,14 @@ class LensPage:
     def stats(self) -> Any:
         return self.reading.stats
 
-    def main(self, chart: Options | None = None, **options: Any) -> Any:
-        """The main figure, at a height that needs no scrolling. ``chart`` goes to the chart element."""
-        return self._show(self.lens.shown(self.stats)[0], options, parts.MAIN_HEIGHT, chart)
+    def main(self, chart: Options | None = None, draw: Draw | None = None, **options: Any) -> Any:
+        """The main figure, at a height that needs no scrolling.
+
+        Args:
+            chart: Goes to the chart element.
+            draw: Draws the figure in place of that element.
+        """
+        return self._show(self.lens.shown(self.stats)[0], options, parts.MAIN_HEIGHT, chart, draw)
 
     def further(self, **offers: Any) -> None:
         """The other views and the numbers, one at a time: only the open one is computed. Then the help.
@@ -81,7 +88,14 @@ class LensPage:
         self._help()
         parts.problems(self.run)
 
-    def _show(self, view: View, options: Options, height: int | None = None, chart: Options | None = None) -> Any:
+    def _show(
+        self,
+        view: View,
+        options: Options,
+        height: int | None = None,
+        chart: Options | None = None,
+        draw: Draw | None = None,
+    ) -> Any:
         try:
             fig = view.figure(self.stats, **options)
         except WorkbenchError as error:
@@ -91,7 +105,8 @@ class LensPage:
         if height is not None:
             fig.update_layout(height=min(fig.layout.height or height, height))
         file = f"{self.run.name}-{self.lens.slug}-{view.slug}"
-        event = parts.chart(fig, f"{self.lens.slug} {view.slug}", said, file=file, **(chart or {}))
+        key = f"{self.lens.slug} {view.slug}"
+        event = draw(fig, key) if draw else parts.chart(fig, key, said, file=file, **(chart or {}))
         with st.container(horizontal=True, vertical_alignment="top", wrap=False):
             st.caption(view.about or "", width="stretch")
             parts.figure_download(fig, file)

@@ -8,11 +8,15 @@ from typing import Any
 
 import streamlit as st
 
+import cloud
+import hover
 import parts
 import selection
 from frame import lens_page
 from widgets import one_of, step
 from workbench.lenses.domains import MEASURES, DomainShift, Stream, colour_options
+from workbench.lenses.domains.dots import dots_of
+from workbench.lenses.domains.map_figure import WRITTEN_UP_TO
 from workbench.lenses.domains.map_jobs import MapJob, start_map
 from workbench.lenses.domains.stream_figures import stream_in
 
@@ -69,19 +73,29 @@ def progress(job: MapJob) -> None:
 
 
 if method == "umap" and (layer, at) in stats.points:
-    job = start_map(stats.points[layer, at])
+    job = start_map(stats.clouds.points(layer, at))
     if job.state == "running":
         progress(job)
     elif job.state == "failed":
         st.warning(parts.plain(job.error), icon=":material/warning:")
 
 
-def lassoed() -> None:
-    """Make the points that were just marked on the map the selection; marking none changes nothing."""
+def take(samples: list[int]) -> None:
+    """Make points that were just marked on the map the selection; marking none changes nothing."""
+    if samples:
+        selection.select(page.run, samples, f"marked on the map (domains, {layer}, step {at}, {method.upper()})")
+
+
+def marked() -> None:
+    """Take what was marked on the map that plotly draws."""
     points = st.session_state["domains map"]["selection"]["points"]
-    ids = [int(point["customdata"]) for point in points if point.get("customdata") is not None]
-    if ids:
-        selection.select(page.run, ids, f"marked on the map (domains, {layer}, step {at}, {method.upper()})")
+    take([int(point["customdata"]) for point in points if point.get("customdata") is not None])
+
+
+def draw_many(fig: Any, key: str) -> None:
+    """The map of more points than plotly moves smoothly."""
+    dots = dots_of(stats, stats.clouds.layout(layer, at, method), colour, chosen)
+    cloud.chart(dots, fig, f"{key} of many", parts.MAIN_HEIGHT, take)
 
 
 def levels() -> dict[str, Callable[[], list[int]]]:
@@ -102,7 +116,12 @@ def samples_of(name: str, level: Any) -> list[int]:
 with page.controls:
     selection.offer("Select", levels(), page.run, "domains")
 chosen = page.selected.samples if page.selected is not None else ()
-page.main({"on_select": lassoed}, layer=layer, step=at, colour=colour, method=method, selected=chosen)
+with st.spinner("Drawing the map…", show_time=True):
+    many = (layer, at) in stats.points and len(stats.clouds.layout(layer, at, method).xy) > WRITTEN_UP_TO
+page.main(
+    {"on_select": marked}, draw_many if many else None,
+    layer=layer, step=at, colour=colour, method=method, selected=chosen,
+)  # fmt: skip
 if page.selected is not None:
     selection.pictures(page.run, page.selected, ("domain", colour))
 
@@ -131,3 +150,4 @@ page.further(
     scope=scope,
     model=model,
 )
+hover.pictures(page.run, tuple(dict.fromkeys(("domain", colour))))

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlparse
 
 import pytest
+from cloud_runs import write_many
 
 from workbench.cli.app import app_script
 from workbench.core import Run, RunWriter
@@ -320,3 +321,44 @@ def test_a_live_run_refreshes_by_itself_and_keeps_the_place(browser: sync_api.Br
         tab.check("light-live")
     tab.page.wait_for_function("() => !document.body.innerText.includes('recording')", timeout=20_000)
     tab.close()
+
+
+def test_a_map_of_many_points_moves_and_takes_a_lasso(browser: sync_api.Browser, server: str, live_folder: Path):
+    write_many(live_folder / "many")
+    tab = Tab(browser, server)
+    tab.open("domains", run="many")
+    box = tab.page.locator(".stage canvas").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= 900
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    tab.check("light-domains-many")
+    whole = tab.page.locator(".stage canvas").screenshot()
+    tab.page.mouse.move(x, y)
+    tab.page.mouse.wheel(0, -600)
+    tab.page.wait_for_timeout(200)
+    assert tab.page.locator(".stage canvas").screenshot() != whole
+    tab.page.get_by_role("button", name="Whole map").click()
+    _point_at_a_sample_with_a_picture(tab, box)
+    tab.page.get_by_role("button", name="Lasso").click()
+    tab.page.mouse.move(box["x"] + 2, box["y"] + 2)  # round the left half
+    tab.page.mouse.down()
+    for corner in ((x, box["y"] + 2), (x, box["y"] + box["height"] - 2), (box["x"] + 2, box["y"] + box["height"] - 2)):
+        tab.page.mouse.move(*corner, steps=10)
+    tab.page.mouse.up()
+    tab.page.get_by_text("marked on the map").first.wait_for()
+    tab.settle()
+    half = tab.page.locator(".chosen").inner_text()
+    assert 2900 <= int(re.sub(r"\D", "", half)) <= 3100
+    assert tab.address()["selection"].startswith("~")
+    tab.check("light-domains-many-selected")
+    tab.close()
+
+
+def _point_at_a_sample_with_a_picture(tab: Tab, box: dict[str, float]) -> None:
+    picture = tab.page.locator(".workbench-pictures img:not([hidden])")
+    for across in range(20, 60, 2):
+        tab.page.mouse.move(box["x"] + box["width"] * across / 100, box["y"] + box["height"] / 2)
+        tab.page.wait_for_timeout(400)
+        if picture.count():
+            return
+    raise AssertionError("no picture appeared under the pointer")

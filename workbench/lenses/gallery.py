@@ -34,8 +34,12 @@ def thumbnails(
         {"ids": chosen},
     )
     pictures = [bytes(item) if _is_png(item) else None for item in found["thumbnail"]]
-    lines = [", ".join(str(value) for value in row) for row in found[words].itertuples(index=False)]
+    lines = [", ".join(_word(value) for value in row) for row in found[words].itertuples(index=False)]
     return pd.DataFrame({"sample": found["sample"], "picture": pictures, "words": lines})
+
+
+def _word(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _is_png(item: object) -> bool:

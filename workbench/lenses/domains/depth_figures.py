@@ -12,6 +12,7 @@ from workbench.lenses import palette
 from workbench.lenses.domains.depth import ESTIMATORS, RESIDUAL_ALPHA
 from workbench.lenses.domains.figures import chosen, empty, furthest, label, wrapped
 from workbench.lenses.domains.label_shift import MAX_CONDITION
+from workbench.lenses.domains.map_figure import SAMPLES
 from workbench.lenses.domains.statistics import DomainShift
 from workbench.lenses.domains.verdicts import p_text, reference_name
 
@@ -252,7 +253,7 @@ def witness_figure(stats: DomainShift, domain: str | None = None, layer: str | N
         value = part["witness"].to_numpy()
         fig.add_scatter(
             x=value, y=level + jitter.uniform(-0.3, 0.3, len(value)), mode="markers", name=name,
-            customdata=part["sample"].to_numpy(),
+            customdata=part["sample"].to_numpy(), meta=SAMPLES,
             text=stats.samples["class"].loc[part["sample"]].astype(str).to_numpy(),
             marker={"color": colour, "symbol": symbol, "size": 8, "opacity": 0.75},
             hovertemplate="sample %{customdata}, class %{text}<br>witness %{x:.3f}<extra></extra>",

@@ -1,0 +1,70 @@
+"""The picture of a sample beside the pointer, on every figure of a page whose points are samples.
+
+hover.pictures(run, ("domain", "class"))
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from workbench.core import Run
+from workbench.lenses.gallery import thumbnails
+
+#: Samples that one question of the browser is answered for.
+MOST = 64
+KEY = "pictures on hover"
+#: What was found for the last question.
+FOUND = "pictures found"
+HTML = """<style class="box-style">
+.box { position: fixed; left: 0; top: 0; z-index: 1000000; pointer-events: none; max-width: 240px; padding: 6px 8px;
+  border-radius: 8px; font: 12px var(--st-font, sans-serif); white-space: pre-line; overflow-wrap: anywhere;
+  color: var(--st-text-color, #333); background: var(--st-background-color, #fff);
+  border: 1px solid var(--st-border-color, #ccc); box-shadow: 0 2px 10px rgb(0 0 0 / 25%); }
+.box[hidden] { display: none; }
+img { width: 96px; height: 96px; object-fit: contain; image-rendering: pixelated; display: block; }
+.box div:not(:empty) { margin-top: 4px; }
+img[hidden] { display: none; }
+</style>
+<div class="home"><div class="box" hidden><img alt="" hidden><div></div></div></div>"""
+
+
+def pictures(run: Run, about: tuple[str, ...]) -> None:
+    """Let the pointer ask for pictures: put it once on a page, after the figures.
+
+    Args:
+        about: Columns of ``samples`` whose values are written under a picture.
+    """
+    if run.has("samples"):
+        _answer(run, about)
+
+
+@st.fragment
+def _answer(run: Run, about: tuple[str, ...]) -> None:
+    """Runs alone, so that a question draws nothing else of the page again."""
+
+    def asked() -> None:
+        st.session_state[FOUND] = found(run, st.session_state[KEY].get("near"), about)
+
+    component = st.components.v2.component(
+        "workbench_pictures", html=HTML, js=Path(__file__).with_name("hover.js").read_text(encoding="utf-8")
+    )
+    data = {"run": run.path.as_posix(), "found": st.session_state.pop(FOUND, {})}
+    component(data=data, key=KEY, height=1, on_near_change=asked)
+
+
+def found(run: Run, near: Any, about: tuple[str, ...]) -> dict[str, dict[str, str | None]]:
+    """Sample -> its picture as base64 and what is known of it; nothing for what is no list of numbers."""
+    ids = [int(item) for item in near if isinstance(item, int | float)][:MOST] if isinstance(near, list) else []
+    if not ids:
+        return {}
+    rows: pd.DataFrame = thumbnails(run, ids, about, MOST)
+    answers = {
+        str(row.sample): {"picture": b64encode(row.picture).decode() if row.picture else None, "words": row.words}
+        for row in rows.itertuples()
+    }
+    return {str(sample): answers.get(str(sample), {"picture": None, "words": ""}) for sample in ids}
