@@ -14,6 +14,8 @@ from workbench.lenses import LENSES, Lens, Reading
 from workbench.lenses.bias import paired
 from workbench.lenses.compare import differences, metrics, same_scales
 from workbench.lenses.gsnr import paired as with_and_without
+from workbench.lenses.labels import map_figure
+from workbench.lenses.labels import paired as by_label
 from workbench.lenses.links import first_verdict
 
 
@@ -45,6 +47,26 @@ def figures(first: Run, second: Run, lens: Lens) -> None:
         sample_by_sample(first, second)
     if lens.slug == "gsnr":
         parameter_by_parameter(a, b)
+    if lens.slug == "labels":
+        label_by_label(a, b)
+
+
+def label_by_label(first: Reading, second: Reading) -> None:
+    """IoU of single labels in both runs, and the pictures that both kept."""
+    compared = by_label.compare(first.stats, second.stats)
+    if not len(compared):
+        return
+    names = (first.run.name, second.run.name)
+    places = {f"{pictures} in {labels}'s labels": (pictures, labels) for pictures, labels in by_label.places(compared)}
+    pictures, labels = places[one_of("Pictures of", list(places), "place")]
+    parts.chart(by_label.figure(compared, names, pictures, labels), "by_label", "IoU of every label in both runs")
+    if first.stats.maps is not None and second.stats.maps is not None:
+        try:
+            drawn = map_figure.strip_of_two(first.stats, second.stats, names, labels)
+        except WorkbenchError as error:
+            st.caption(parts.prose(str(error)))
+            return
+        parts.chart(drawn, "pictures", "The same pictures with what is true and what both nets said")
 
 
 def parameter_by_parameter(first: Reading, second: Reading) -> None:

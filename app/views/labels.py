@@ -38,6 +38,21 @@ def dataset() -> str | None:
     return None if chosen == "all" else chosen
 
 
+def recorded() -> int | None:
+    found = stats.relatedness
+    return None if found is None else one_of("Cosines of step", list(found.steps), "recorded", first=found.shown)
+
+
+def threshold() -> float | None:
+    found = stats.relatedness
+    if found is None:
+        return None
+    return st.slider(
+        "τ", -1.0, 1.0, found.threshold, 0.01, key="tau", bind="query-params", width=320,
+        help="A mean cosine must exceed τ, and that with the label's own output, to count as a relation.",
+    )  # fmt: skip
+
+
 shown: Options = {}
 if len(pairs) > 1:
     with page.controls:
@@ -46,4 +61,10 @@ if len(pairs) > 1:
         shown = {"dataset_a": first, "dataset_b": second}
 page.main(**shown)
 label_space.editor(page.run, stats)
-page.further(kinds=lambda: one_of("Relations", ["all", *RELATIONS], "kinds"), dataset=dataset, **shown)
+page.further(
+    kinds=lambda: one_of("Relations", ["all", *RELATIONS], "kinds"),
+    dataset=dataset,
+    recorded=recorded,
+    threshold=threshold,
+    **shown,
+)

@@ -61,6 +61,19 @@ def test_results_count_the_planted_relations():
     }
 
 
+def test_the_oracle_trains_with_exactly_the_planted_relations(all_runs):
+    study = recipe.Study("oracle-relations", [draw_scenes(space.dataset, 2, 0) for space in SPACES])
+    named = study.relate(torch.full((2, len(MERGED.names), len(MERGED.names)), torch.nan))  # asks S nothing
+    assert set(study.true_relations) == study.found
+    assert "boulevard: car -> vehicle" in named.split("; ")
+    assert study.relation_results() == {"relations/found": 1.0, "relations/right": 1.0}
+    run = all_runs["oracle-relations"]
+    assert run.info.summary["relations/found"] == run.info.summary["relations/right"] == 1.0
+    planted = {tuple(relation) for relation in run.info.config["planted"]["relations"]}
+    assert planted == study.found
+    assert run.info.notes[0].startswith(f"Relations in use from step {STEPS}: boulevard: ")
+
+
 def test_each_variant_names_its_method_datasets_and_held_out_domain(runs):
     assert list(runs) == list(recipe.METHODS)
     for name, run in runs.items():

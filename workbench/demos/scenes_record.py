@@ -132,6 +132,21 @@ def record_scores(
     return means
 
 
+def record_maps(rec: RunWriter, step: int, net: SceneNet, parts: Sequence[Scenes], n: int) -> None:
+    """Write the first ``n`` scenes of each domain as label maps, the array ``label_maps``.
+
+    ``sample`` [N]; by label list ``truth/<list>`` and ``said/<list>`` [N, H, W], indices into the list's labels.
+    """
+    starts = np.cumsum([0, *(len(scenes) for scenes in parts[:-1])])
+    arrays = {"sample": np.concatenate([start + np.arange(n) for start in starts])}
+    said = [label_maps(net, scenes.images[:n]) for scenes in parts]
+    for space in SPACES:
+        truth = [space.annotate(scenes.concepts[:n]) for scenes in parts]
+        arrays[f"truth/{space.dataset}"] = np.concatenate(truth).astype(np.uint8)
+        arrays[f"said/{space.dataset}"] = np.concatenate([maps[space.dataset] for maps in said]).astype(np.uint8)
+    rec.array("label_maps", step, arrays)
+
+
 @torch.no_grad()
 def record_losses(rec: RunWriter, step: int, net: SceneNet, parts: Sequence[Scenes]) -> None:
     """How well every test image is read in each dataset's labels: cross-entropy over those labels, nats per pixel.

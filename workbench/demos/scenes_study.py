@@ -1,4 +1,4 @@
-"""One segmentation net trained on several datasets of road scenes, with one of five ways to share its classifier."""
+"""One segmentation net trained on several datasets of road scenes, with one of six ways to share its classifier."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 from workbench.demos.scenes import SPACES, LabelSpace, Scenes, apart, merged
@@ -24,7 +24,7 @@ class Study:
 
     Args:
         variant: One of ``cross-entropy``, ``own-heads``, ``foreign-as-negatives``, ``per-class-bce``,
-            ``class-relational``.
+            ``class-relational``, ``oracle-relations``.
         trained: The training scenes of each dataset, equally many.
     """
 
@@ -95,22 +95,44 @@ class Study:
             yield self.net.head.cosines(self.net.trunk(images)), labels
 
     @property
+    def relational(self) -> bool:
+        """Whether the second stage of the training uses relations between labels."""
+        return self.variant in ("class-relational", "oracle-relations")
+
+    def relate(self, statistics: Float[Tensor, "I K K"]) -> str:
+        """Begin the second stage with the relations that S supports, or with those that hold; returns them in words."""
+        if self.variant == "oracle-relations":
+            related = torch.zeros_like(self.uniseg.related)
+            for dataset, c, k in self.true_relations:
+                related[self.uniseg.datasets.index(dataset), *map(self.uniseg.union.index, (c, k))] = True
+            self.uniseg.use(related)
+        else:
+            self.uniseg.relate(statistics)
+        return "; ".join(f"{dataset}: {c} -> {k}" for dataset, c, k in self._named(self.uniseg.related)) or "none"
+
+    @property
     def found(self) -> set[tuple[str, str, str]]:
         """The relations in use: (dataset, annotated label, related label)."""
-        union, datasets = self.uniseg.union, self.uniseg.datasets
-        return {(datasets[i], union[c], union[k]) for i, c, k in self.uniseg.related.nonzero().tolist()}
+        return set(self._named(self.uniseg.related))
+
+    @property
+    def true_relations(self) -> tuple[tuple[str, str, str], ...]:
+        """The relations that hold between labels of different names: all that c stands for, another dataset calls k."""
+        return tuple(
+            dict.fromkeys(
+                (mine.dataset, c, k)
+                for mine, other in permutations(self.spaces, 2)
+                for c, k in product(mine.labels, other.labels)
+                if c != k and mine.concepts(c) <= other.concepts(k)
+            )
+        )
 
     def relation_results(self) -> dict[str, float]:
-        """Which of the true relations between labels of different names were found, and which of the found are true.
-
-        True: all that a dataset's label c stands for is called k by another dataset. 0 where nothing was found.
-        """
-        true = {
-            (mine.dataset, c, k)
-            for mine, other in permutations(self.spaces, 2)
-            for c, k in product(mine.labels, other.labels)
-            if c != k and mine.concepts(c) <= other.concepts(k)
-        }
-        right = len(self.found & true)
-        found = {"relations/found": right / len(true)}
+        """Which of the relations that hold are in use, and which of those in use hold; 0 where none is in use."""
+        right = len(self.found & set(self.true_relations))
+        found = {"relations/found": right / len(self.true_relations)}
         return found | {"relations/right": right / len(self.found) if self.found else 0.0}
+
+    def _named(self, related: Bool[Tensor, "I K K"]) -> list[tuple[str, str, str]]:
+        datasets, union = self.uniseg.datasets, self.uniseg.union
+        return [(datasets[i], union[c], union[k]) for i, c, k in related.nonzero().tolist()]

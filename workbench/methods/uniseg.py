@@ -22,8 +22,10 @@ of both lists is told that each name is wrong wherever the other team worked. Th
 no, and stays silent about names that a picture's team never used. In a second stage it finds out which foreign names
 mean the same thing or a part of it, and trains them along.
 
-Look at: the labels lens. "Relations" shows which labels the method found to belong together beside those that were
-planted, and the gradients of single classifier rows show whether two datasets still pull a label apart.
+Look at: the labels lens. "Relations by cosine" lays the relations that the method finds beside the planted ones, with
+τ to move; "Pull on outputs" shows whether two datasets still pull a label apart, "What a loss speaks about" where each
+loss is silent, "Scores across lists" and "Pictures" what carries over to another list. The page that compares two runs
+names the labels that gained.
 
 Family: many datasets
 
@@ -187,7 +189,7 @@ def row_cosines(a: Float[Tensor, "K D"], b: Float[Tensor, "K D"]) -> Float[Tenso
 
 
 class UniSeg:
-    """The two stages: the null loss until :meth:`relate` is called, the class-relational loss from then on.
+    """The two stages: the null loss until relations are given (:meth:`relate`), the class-relational loss from then on.
 
     Args:
         label_sets: Dataset -> its labels. Dataset indices follow this order, label indices follow :attr:`union`.
@@ -208,7 +210,7 @@ class UniSeg:
         self.annotated = annotated_labels(list(label_sets.values()), self.union)
         self._columns = {name: [self.union.index(label) for label in labels] for name, labels in label_sets.items()}
         n_labels = len(self.union)
-        self._set_relations(torch.zeros(len(self.datasets), n_labels, n_labels, dtype=torch.bool))
+        self.use(torch.zeros(len(self.datasets), n_labels, n_labels, dtype=torch.bool))
 
     def head(self, width: int) -> CosineHead:
         """A classifier for features of that width."""
@@ -222,14 +224,16 @@ class UniSeg:
 
     def relate(self, statistics: Float[Tensor, "I K K"]) -> Bool[Tensor, "I K K"]:
         """Begin stage 2 with the relations that S of each dataset supports; returns them."""
-        return self._set_relations(torch.stack([related_labels(s, self.config.threshold) for s in statistics]))
+        return self.use(torch.stack([related_labels(s, self.config.threshold) for s in statistics]))
+
+    def use(self, related: Bool[Tensor, "I K K"]) -> Bool[Tensor, "I K K"]:
+        """Train with these relations of each dataset from now on, wherever they come from; returns them."""
+        self.related = related
+        self.targets = torch.stack(
+            [target_matrix(row, found) for row, found in zip(self.annotated, related, strict=True)]
+        )
+        return related
 
     def predict(self, logits: Float[Tensor, "B K H W"], dataset: str) -> Int[Tensor, "B H W"]:
         """Labels as the dataset would give them, as indices into its own label list."""
         return restricted_prediction(logits, self._columns[dataset])
-
-    def _set_relations(self, related: Bool[Tensor, "I K K"]) -> Bool[Tensor, "I K K"]:
-        pairs = zip(self.annotated, related, strict=True)
-        self.related = related
-        self.targets = torch.stack([target_matrix(row, found) for row, found in pairs])
-        return related

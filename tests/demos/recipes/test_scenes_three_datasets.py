@@ -49,7 +49,7 @@ def test_every_variant_gives_what_the_claims_compare(runs):
 
 def test_a_lean_run_trains_as_a_whole_one(runs):
     assert runs["class-relational"].info.summary == runs["whole"].info.summary
-    assert "Relations found at step 4" in runs["class-relational"].info.notes[0]
+    assert "Relations in use from step 4" in runs["class-relational"].info.notes[0]
 
 
 def test_gradients_of_three_datasets_are_recorded_by_row(runs):

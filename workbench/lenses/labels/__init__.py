@@ -29,6 +29,10 @@ over the union: a wrong lesson. Its share is weighed against the regions annotat
 What the head calls u wrongly at home is listed beside it. A head that was itself trained by such a softmax has learnt
 to keep silent, so the shares of such a run are too small.
 
+**Relations by cosine.** A cosine classifier over the union of names gives every label's pixels a mean cosine with
+every output. An output is related to a label where this exceeds both the cosine with the label's own output and τ. A
+label whose own cosine is low collects wrong relations: read it beside the planted ones, where these are known.
+
 **Co-presence.** Within a dataset, two labels share samples more (log odds ratio above 0) or less often than chance. A
 context that one dataset has and another lacks is a shortcut that fails there; pairs are compared by a z-test of the log
 odds ratios, corrected by Benjamini and Hochberg.
@@ -43,14 +47,16 @@ from __future__ import annotations
 import pandas as pd
 
 from workbench.lenses.base import Lens, View
-from workbench.lenses.labels import figures
+from workbench.lenses.labels import figures, list_figures, map_figure
 from workbench.lenses.labels.lesson_figure import lesson_figure
+from workbench.lenses.labels.relatedness_figure import relatedness_figure
 from workbench.lenses.labels.statistics import Labels, statistics
 from workbench.lenses.labels.verdicts import verdicts
 
 
 def tables(stats: Labels) -> dict[str, pd.DataFrame]:
     """The numbers behind the figures."""
+    found = {} if stats.relatedness is None else {"Relations by mean cosine": stats.relatedness.table()}
     return {
         "Relations between labels": stats.relations,
         "Conflicting labels": stats.conflicts,
@@ -61,7 +67,9 @@ def tables(stats: Labels) -> dict[str, pd.DataFrame]:
         "Own head's confusion": stats.own,
         "Contexts that differ": stats.contexts,
         "Labels that share samples": stats.copresence,
-    }
+        "Scores by label list": stats.scores,
+        "Terms of each loss": stats.terms,
+    } | found
 
 
 LENS = Lens(
@@ -99,6 +107,44 @@ LENS = Lens(
             figures.pull,
             "Cosine between the gradients of two datasets' losses on a label's output: below 0, each dataset undoes "
             "what the other teaches. Decide which labels to take out of a shared softmax.",
+        ),
+        View(
+            "cosines",
+            "Relations by cosine",
+            relatedness_figure,
+            "How much closer a label's pixels lie to each output than to their own: blue closer, orange further. "
+            "Frames are relations at this τ. Where the truth is known, a frame without a ring is a wrong relation and "
+            "a ring without a frame one that was missed. Decide on τ before relations are trained.",
+            applies=lambda stats: stats.relatedness is not None,
+        ),
+        View(
+            "lists",
+            "Label lists",
+            list_figures.lists,
+            "Which dataset annotates which name, and with how much of its annotation. About a name that is in one list "
+            "only, a loss over the union has to be silent elsewhere.",
+        ),
+        View(
+            "terms",
+            "What a loss speaks about",
+            list_figures.terms,
+            "How much of what each loss says is yes, no, or nothing. A softmax says no wherever a list is silent.",
+        ),
+        View(
+            "scoreboard",
+            "Scores across lists",
+            list_figures.scoreboard,
+            "Each domain's pictures read in each list of labels. The own list is the usual validation; what falls off "
+            "beside it is what does not carry over.",
+            applies=lambda stats: len(stats.scores) > 0,
+        ),
+        View(
+            "pictures",
+            "Pictures",
+            map_figure.strip,
+            "Pictures beside what is true of each pixel in every list, and what the net said. Where a whole object "
+            "changes its name between the lists, the names differ; where its edge frays, the net is wrong.",
+            applies=lambda stats: stats.maps is not None,
         ),
         View(
             "lessons",

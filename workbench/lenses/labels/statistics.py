@@ -14,7 +14,10 @@ from workbench.core.schema import TRUTH
 from workbench.lenses.labels.contingency import Pair, cross_sums, pair_of
 from workbench.lenses.labels.copresence import context_differences, copresence
 from workbench.lenses.labels.gradients import row_conflicts
+from workbench.lenses.labels.maps import Maps, read_maps
+from workbench.lenses.labels.relatedness import Relatedness, read_relatedness
 from workbench.lenses.labels.relations import INSIDE, OVERLAP, by_names, relation_table, with_own_confusion
+from workbench.lenses.labels.scores import annotated_shares, scores, terms
 from workbench.lenses.labels.unify import Proposal, propose
 from workbench.lenses.labels.union import lessons
 from workbench.lenses.labels.weights import classifier_rows, with_weight_cosines
@@ -37,6 +40,10 @@ class Labels:
         gradients: One row a label: cosine between the datasets' losses on its output (see gradients.row_conflicts).
         lessons: One row a label and other dataset: what each loss over the union of labels would teach its output (see
             :func:`union.lessons`); empty where nothing was predicted across.
+        relatedness: Mean cosines with the relations that follow from them; None where they were not recorded.
+        annotated: Share of a dataset's annotation that each of its labels has. terms: what each loss speaks about.
+        scores: IoU of every dataset's and domain's pictures in every label list (see :mod:`scores`).
+        maps: A few pictures with their label maps; None where none were kept.
         unified: A proposed label space for all datasets, with the mapping of each.
         notes: What was left out.
     """
@@ -52,6 +59,11 @@ class Labels:
     contexts: pd.DataFrame
     gradients: pd.DataFrame
     lessons: pd.DataFrame
+    relatedness: Relatedness | None
+    annotated: pd.DataFrame
+    terms: pd.DataFrame
+    scores: pd.DataFrame
+    maps: Maps | None
     unified: Proposal
     inside: float
     overlap: float
@@ -107,6 +119,7 @@ def statistics(run: Run, step: int | None = None, inside: float = INSIDE, overla
     relations = _relations(pairs, own, spaces, inside, overlap)
     relations = with_weight_cosines(relations, classifier_rows(run, spaces, step))
     counts = copresence(run)
+    relatedness, annotated = read_relatedness(run), annotated_shares(run, spaces)
     return Labels(
         spaces=spaces,
         step=step,
@@ -119,6 +132,11 @@ def statistics(run: Run, step: int | None = None, inside: float = INSIDE, overla
         contexts=context_differences(counts),
         gradients=row_conflicts(run, spaces),
         lessons=lessons(run, spaces, relations if pairs else relations.iloc[:0], step),
+        relatedness=relatedness,
+        annotated=annotated,
+        terms=terms(annotated, spaces, relatedness),
+        scores=scores(run),
+        maps=read_maps(run, spaces),
         unified=propose(spaces, relations),
         inside=inside,
         overlap=overlap,

@@ -1,4 +1,4 @@
-"""One segmentation net, three datasets whose label spaces disagree, five ways to share a classifier."""
+"""One segmentation net, three datasets whose label spaces disagree, six ways to share a classifier."""
 
 from __future__ import annotations
 
@@ -35,8 +35,13 @@ def record(job: Job) -> None:
         datasets=[Dataset(space.dataset, space.labels) for space in THREE_SPACES],
         domains=[Domain(domain, held_out=domain not in study.uniseg.datasets) for domain in ALL_STYLES],
         attributes=[Attribute("main_thing", levels=(*THINGS, "none"))],
-        config=training.describe(outputs=study.net.outputs.names, switch=switch, **asdict(study.uniseg.config)),
-        method="uniseg" if job.variant.name == "class-relational" else job.variant.name,
+        config=training.describe(
+            outputs=study.net.outputs.names,
+            switch=switch,
+            planted={"relations": study.true_relations},
+            **asdict(study.uniseg.config),
+        ),
+        method="uniseg" if study.relational else job.variant.name,
     ) as rec:
         if not job.lean:
             record_samples(rec, shown, trained, N_PICTURED)
@@ -47,10 +52,8 @@ def record(job: Job) -> None:
 
 def probe(job: Job, rec: Recorder, study: Study, shown: Sequence[Scenes], switch: int, step: int) -> None:
     """Take the relations at the switch; record gradients when the job is not lean, and scores at the end."""
-    if step == switch and study.variant == "class-relational":
-        study.uniseg.relate(study.statistics())
-        named = "; ".join(f"{dataset}: {label} -> {related}" for dataset, label, related in sorted(study.found))
-        rec.update(notes=(f"Relations found at step {step}: {named or 'none'}.",))
+    if step == switch and study.relational:
+        rec.update(notes=(f"Relations in use from step {step}: {study.relate(study.statistics())}.",))
     if not job.lean:
         losses = study.losses(np.tile(np.arange(N_PROBE), (len(THREE_SPACES), 1)))
         record_gradients(rec, step, study.net, losses, N_BATCHES)

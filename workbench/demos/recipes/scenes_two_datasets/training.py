@@ -1,4 +1,4 @@
-"""One segmentation net, two datasets whose label spaces disagree, five ways to share a classifier."""
+"""One segmentation net, two datasets whose label spaces disagree, six ways to share a classifier."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from workbench.demos.scenes_record import (
     record_embeddings,
     record_gradients,
     record_losses,
+    record_maps,
     record_predicted_labels,
     record_rows,
     record_samples,
@@ -27,12 +28,14 @@ from workbench.demos.trainer import Training, fit
 from workbench.diagnostics.recorder import Recorder
 
 N_TRAIN, N_TEST, N_PICTURED, N_PROBE, N_BATCHES = 150, 120, 40, 64, 8
+#: Test scenes of each domain whose label maps are kept at the end.
+N_MAPPED = 2
 #: Steps with all records; row cosines are recorded at every probe.
 FULL = (0, 100, 200, 400, 800, 1200)
 TRAINING = Training(probes=tuple(range(0, 1201, 50)), lr=3e-3, batch=8, optimizer="Adam")
 #: The first and last step of the looks at row cosines that the claims average.
 EARLY = (50, 250)
-#: The step at which the class-relational run takes its statistics and switches its loss.
+#: The step at which a relational run takes its statistics and switches its loss.
 SWITCH = 800
 #: Test scenes come from seeds that no training scene uses.
 TEST_SEED = 1_000_000
@@ -43,6 +46,7 @@ METHODS = {
     "foreign-as-negatives": "binary cross-entropy, foreign labels as negatives",
     "per-class-bce": "binary cross-entropy, foreign labels left out (null loss)",
     "class-relational": "class-relational binary cross-entropy",
+    "oracle-relations": "class-relational binary cross-entropy with the relations that hold",
     "own-heads": "cross-entropy over each dataset's own labels, nothing merged",
 }
 
@@ -58,7 +62,12 @@ def record(job: Job) -> None:
         domains=[Domain(domain, held_out=domain not in study.uniseg.datasets) for domain in STYLES],
         attributes=[Attribute("main_thing", levels=(*THINGS, "none"))],
         method=METHODS[job.variant.name],
-        config=TRAINING.describe(outputs=study.net.outputs.names, switch=SWITCH, **asdict(study.uniseg.config)),
+        config=TRAINING.describe(
+            outputs=study.net.outputs.names,
+            switch=SWITCH,
+            planted={"relations": study.true_relations},
+            **asdict(study.uniseg.config),
+        ),
     ) as rec:
         if job.lean:
             look = partial(lean_probe, rec, study)
@@ -89,13 +98,15 @@ def probe(rec: Recorder, study: Study, shown: Sequence[Scenes], step: int) -> No
     rec.update(summary=summary(study.means))
     record_embeddings(rec, step, study.net, shown, N_PICTURED, EMBEDDED)
     record_relations(rec, study, step)
+    if step == FULL[-1]:
+        record_maps(rec, step, study.net, shown, N_MAPPED)
 
 
 def lean_probe(rec: Recorder, study: Study, step: int) -> None:
     """What the claims need, and what the training needs: the early row cosines, and the relations at the switch."""
     if step <= EARLY[1]:
         look_at_rows(rec, study, step, arrays=False)
-    if step == SWITCH and study.variant == "class-relational":
+    if step == SWITCH and study.relational:
         record_relations(rec, study, step, arrays=False)
 
 
@@ -109,19 +120,17 @@ def look_at_rows(rec: Recorder, study: Study, step: int, *, arrays: bool) -> Non
 
 
 def record_relations(rec: Recorder, study: Study, step: int, *, arrays: bool = True) -> None:
-    """Record the mean cosines S; at the switch, the class-relational run takes its relations from them."""
+    """Record the mean cosines S; at the switch, a relational run takes its relations."""
     found = study.statistics()
     datasets = study.uniseg.datasets
     if arrays:
         rec.array("mean_cosines", step, {name: s.numpy() for name, s in zip(datasets, found, strict=True)})
-    if step == SWITCH and study.variant == "class-relational":
-        related = study.uniseg.relate(found)
+    if step == SWITCH and study.relational:
+        named = study.relate(found)
         if arrays:
             targets = zip(datasets, study.uniseg.targets, strict=True)
             rec.array("targets", step, {name: t.numpy() for name, t in targets})
-        union = study.uniseg.union
-        pairs = [f"{datasets[i]}: {union[c]} -> {union[k]}" for i, c, k in related.nonzero().tolist()]
-        rec.update(notes=(f"Relations found at step {step}: {'; '.join(pairs) or 'none'}.",))
+        rec.update(notes=(f"Relations in use from step {step}: {named}.",))
 
 
 def summary(means: Mapping[str, float]) -> dict[str, float]:
