@@ -31,6 +31,7 @@ from workbench.methods.gradsplit import (
     group_cosines,
     group_gram,
     influence,
+    relation_by_trials,
     relation_of,
     shared_layers,
 )
@@ -164,6 +165,26 @@ def test_the_relation_is_the_sign_of_the_mean_over_probes():
 
 
 # -- gradients on groups ----------------------------------------------------------------------------------------------
+
+
+def test_trials_admit_a_task_that_does_not_lower_the_owners_score():
+    # What task j adds to the score of task i when it may enter group i; a score that is no number admits nobody.
+    gain = torch.tensor([[9.0, 0.2, -0.1], [0.0, 9.0, math.nan], [-0.3, 0.1, 9.0]])
+    tried = []
+
+    def score(relation):
+        tried.append(relation.int())
+        return 0.5 + torch.where(relation & ~torch.eye(3, dtype=torch.bool), gain, 0.0).sum(1)
+
+    found = relation_by_trials(score, 3)
+    assert found.int().tolist() == [[1, 1, 0], [1, 1, 0], [0, 1, 1]]
+    assert torch.equal(tried[0], torch.eye(3, dtype=torch.int32))
+    assert len(tried) == 7
+    assert all(len((one - tried[0]).nonzero()) == 1 for one in tried[1:])
+
+
+def test_trials_of_one_task_train_it_once():
+    assert relation_by_trials(lambda relation: torch.zeros(1), 1).tolist() == [[True]]
 
 
 def test_gram_of_two_filters_worked_by_hand():

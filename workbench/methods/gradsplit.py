@@ -9,12 +9,14 @@ task reads every group. In the update, a group takes the gradients of its owner 
     G      = sum_j ∂L_j/∂W                                             shared layers; a head: its own loss only
     Z_i<-j = 1 − L_i(θ − η g_j / |g_j|) / L_i(θ)                       look-ahead: what a step on task j does for task i
     A_ij   = 1 if mean Z_i<-j > 0 or i = j, else 0                     mean over the probe steps of one joint training
+    A_ij   = 1 if s_i(I + E_ij) >= s_i(I) or i = j, else 0             by trials: dearer, and asks what is wanted itself
     R_ij   = <g_i, g_j> / (|g_i| |g_j|) on the filters of group i      the same question without further forward passes
     C_i    = sum_j A_ij max(0, −<g_i, g_j>) / |g_i|²                   conflict left on the filters of group i
 
 Letters: T tasks with losses L_j (means over a batch, in nats or the task's own unit), θ all shared parameters, W_o the
 weights of output channel o, g_j = ∂L_j/∂θ, A [T, T] the relation: a row is a group (the task that owns it), a column
 the task whose gradient may enter. A of ones is plain joint training; A = I lets each task train its own group alone.
+E_ij is 1 at i, j alone; s_i(A) the score of task i on samples set aside, after a short training under A.
 Z, R and A are not symmetric: a task may harm mine while mine helps it. The cosine over all parameters cannot say that.
 
 In plain words: Several tasks share one small network, and what one learns can undo what another learned. Here every
@@ -31,14 +33,16 @@ Cite: Deng, Suh, Yu, Faraki, Zheng, Chandraker 2023, Split to Learn: Gradient Sp
 WACV 2023.
 From the paper and its patent application US 2022/0121953: one group of filters a task in the deeper layers, masked
 gradients in the backward pass, an unchanged forward pass, the own-group-only form (A = I), and asymmetric relations.
-Our choice: contiguous equal groups, Z with η = 0.02 as the way to measure the relation, its threshold at 0, R for loops
-that cannot evaluate their losses again, C, and the masking of activations as a second reading of the text.
+Our choice: contiguous equal groups, Z with η = 0.02 as the way to measure the relation, its threshold at 0, the trials
+as the dearer way, R for loops that cannot evaluate their losses again, C, and the masking of activations as a second
+reading of the text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -96,6 +100,22 @@ def relation_of(evidence: Float[Tensor, "S T T"]) -> Bool[Tensor, "T T"]:
     """A from Z (or R) at S probes. A pair that was never measured (NaN) stays blocked."""
     mean = evidence.mean(dim=0) if len(evidence) else torch.zeros(evidence.shape[1:])
     return (mean > 0) | torch.eye(len(mean), dtype=torch.bool)
+
+
+def relation_by_trials(score: Callable[[Tensor], Float[Tensor, " T"]], n_tasks: int) -> Bool[Tensor, "T T"]:
+    """A from T (T − 1) + 1 trial trainings: j may enter group i where that alone does not lower the score of task i.
+
+    Args:
+        score: Trains afresh, always from the same weights and batches, under a relation [T, T]; returns every task's
+            score on samples set aside, higher better. A score of NaN blocks.
+    """
+    own = torch.eye(n_tasks, dtype=torch.bool)
+    alone, found = score(own), own.clone()
+    for i, j in permutations(range(n_tasks), 2):
+        tried = own.clone()
+        tried[i, j] = True
+        found[i, j] = score(tried)[i] >= alone[i]
+    return found
 
 
 def influence(

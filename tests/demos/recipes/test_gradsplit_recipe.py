@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from workbench.demos import find_recipe, train
 from workbench.demos.data import mnist
 from workbench.demos.data.pairs import draw_pairs
 from workbench.demos.nets import Net, NetSpec
-from workbench.demos.recipes.gradsplit import problem, training, watch
+from workbench.demos.recipe import Job
+from workbench.demos.recipes.gradsplit import problem, training, trials, watch
 from workbench.demos.recipes.gradsplit.baselines import conflicts, most_conflicting, pcgrad, pcgrad_rule
 from workbench.demos.recipes.gradsplit.nets import LAYERS, Branched
 from workbench.demos.recipes.gradsplit.problem import (
@@ -56,6 +58,7 @@ def small():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(problem, "N_TEST", N_SHOWN)
         patch.setattr(watch, "SAMPLES", 16)
+        patch.setattr(trials, "N_JUDGED", 32)
         patch.setattr(training, "N_PROBE", 16)
         patch.setattr(training, "N_RECORDED", 16)
         yield
@@ -80,7 +83,9 @@ def test_every_variant_gives_the_results_that_its_claims_compare(runs):
 
 def test_a_split_costs_nothing_to_run_and_other_ways_do(runs):
     cost = {name: (run.info.summary["flops"], run.info.summary["parameters"]) for name, run in runs.items()}
-    assert cost["gradsplit"] == cost["own-groups"] == cost["pcgrad"] == cost["shared"]
+    assert cost["gradsplit"] == cost["own-groups"] == cost["pcgrad"] == cost["shared"] == cost["gradsplit-trials"]
+    assert cost["narrow-gradsplit"] == cost["narrow-shared"] < cost["shared"] < cost["wide-shared"]
+    assert cost["wide-gradsplit"] == cost["wide-shared"]
     assert cost["recon"][0] > cost["shared"][0]
     assert cost["single-nets"][0] == pytest.approx(4 * cost["shared"][0], rel=0.01)
 
@@ -100,6 +105,30 @@ def test_runs_say_by_which_relation_or_layers_they_trained(runs):
     assert config["single-nets"]["own_layers"] == list(LAYERS)
     assert len(config["recon"]["own_layers"]) == 1
     assert runs["gradsplit"].info.method == "gradsplit"
+
+
+def test_trials_admit_whom_they_found_and_leave_the_training_as_it_was(runs, tmp_path, monkeypatch):
+    relation = np.array(runs["gradsplit-trials"].info.config["relation"])
+    assert relation.shape == (4, 4)
+    assert relation.diagonal().all()
+    monkeypatch.setattr(training, "tried_relation", lambda *_: torch.ones(4, 4, dtype=torch.bool))
+    assert run_of(tmp_path, "gradsplit-trials").info.summary == runs["shared"].info.summary
+
+
+def test_a_trial_trains_on_other_digits_than_it_judges_by(monkeypatch):
+    found = problem_of(4, np.random.default_rng(0))
+    drawn = []
+    monkeypatch.setattr(trials, "draw_pairs", lambda digits, n, rng: drawn.append(digits) or draw_pairs(digits, 8, rng))
+    own = torch.eye(4, dtype=torch.bool)
+    monkeypatch.setattr(trials, "relation_by_trials", lambda score, n: own & (score(own) >= 0))
+    job = Job(SHORT, SHORT.variant("gradsplit-trials"), Path(), 3)
+    relation = trials.tried_relation(job, Branched(training.spec_of(found)), found, training.TRAINING, training.SPLIT)
+    assert torch.equal(relation, own)
+    judged, trained = drawn[:4], drawn[4:8]
+    for task, rest, aside in zip(found.training, trained, judged, strict=True):
+        assert len(rest) + len(aside) == len(found.training[task])
+        pictures = {image.tobytes() for image in rest.images}
+        assert not pictures & {image.tobytes() for image in aside.images}
 
 
 def test_the_same_seed_gives_the_same_run_and_recording_changes_nothing(runs, tmp_path):

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from workbench.demos.nets import NetSpec
@@ -22,6 +23,7 @@ from workbench.demos.recipes.gradsplit.records import (
     record_groups,
     record_start,
 )
+from workbench.demos.recipes.gradsplit.trials import tried_relation
 from workbench.demos.recipes.gradsplit.watch import Watched, watch
 from workbench.demos.trainer import Training, fit
 from workbench.diagnostics.cost import inference_cost
@@ -45,16 +47,19 @@ class Plan:
     """What sets a variant apart.
 
     Attributes:
-        rule: ``sum``, ``pcgrad``, ``own`` (GradSplit with A = I) or ``look-ahead`` (GradSplit with A from Z).
+        rule: ``sum``, ``pcgrad``, ``own`` (GradSplit with A = I), ``look-ahead`` (GradSplit with A from Z) or
+            ``trials`` (GradSplit with A from trial trainings).
         own: Layers that are given to each task: ``none``, ``most conflicting`` (after Recon), or ``all``, which makes a
             net a task.
         loud: Multiply one task's loss.
+        wide: Width of every layer, relative to the net of the other variants.
     """
 
     n_tasks: int = 4
     rule: str = "sum"
     own: str = "none"
     loud: bool = False
+    wide: float = 1.0
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -62,7 +67,7 @@ class Plan:
 
     @property
     def method(self) -> str:
-        if self.rule in ("own", "look-ahead"):
+        if self.rule in ("own", "look-ahead", "trials"):
             return "gradsplit"
         return {"none": self.rule, "most conflicting": "recon", "all": "single nets"}[self.own]
 
@@ -76,6 +81,11 @@ PLANS: dict[str, Plan] = {
     "single-nets": Plan(own="all"),
     "shared-loud": Plan(loud=True),
     "own-groups-loud": Plan(rule="own", loud=True),
+    "gradsplit-trials": Plan(rule="trials"),
+    "narrow-shared": Plan(wide=0.5),
+    "narrow-gradsplit": Plan(wide=0.5, rule="look-ahead"),
+    "wide-shared": Plan(wide=2.0),
+    "wide-gradsplit": Plan(wide=2.0, rule="look-ahead"),
     "five-shared": Plan(5),
     "five-gradsplit": Plan(5, rule="look-ahead"),
 }
@@ -87,12 +97,13 @@ def record(job: Job) -> None:
     steps = job.variant.steps
     training = replace(TRAINING, probes=(*(step for step in PROBES if step < steps), steps))
     problem = problem_of(plan.n_tasks, rng)
-    net = Branched(spec_of(problem))
+    net = Branched(spec_of(problem, plan.wide))
     looks = plan.rule == "look-ahead" or plan.own == "most conflicting"
     seen = watch(job, net, problem, training, plan.weights) if looks else None
     if plan.own != "none":
         net.branch(most_conflicting(seen.scores, RECON_LAYERS) if seen else LAYERS)
-    method = split_of(plan, net, seen)
+    tried = tried_relation(job, net, problem, training, SPLIT) if plan.rule == "trials" else None
+    method = split_of(plan, net, seen, tried)
     rule = pcgrad_rule(net, list(net.trunk.parameters()), job.seed) if plan.rule == "pcgrad" else None
     watched = problem.draw(N_PROBE, rng)
     recorded = problem.draw(N_RECORDED, np.random.default_rng((job.seed, 2))) if not job.lean else {}
@@ -135,20 +146,24 @@ def record(job: Job) -> None:
         job.results(results_of(net, problem) | ({"conflict": float(np.nanmean(left))} if left else {}))
 
 
-def spec_of(problem: Problem) -> NetSpec:
+def spec_of(problem: Problem, wide: float = 1.0) -> NetSpec:
     """Widths are multiples of the number of tasks, and norms never mix the channels of two owners."""
     heads = {task.name: len(task.classes) for task in problem.tasks}
     n = len(heads)
-    return NetSpec(heads, size=SIZE, width=2 * n, features=12 * n, norm_groups=n)
+    return NetSpec(heads, size=SIZE, width=int(2 * wide) * n, features=int(12 * wide) * n, norm_groups=n)
 
 
-def split_of(plan: Plan, net: Branched, seen: Watched | None) -> GradSplit | None:
+def split_of(
+    plan: Plan, net: Branched, seen: Watched | None, tried: Bool[Tensor, "T T"] | None = None
+) -> GradSplit | None:
     """The split whose groups are watched in every net that all tasks share; A of ones where it trains plainly."""
     names = list(net.heads)
     if net.own:
         return None
     relation = torch.eye(len(names), dtype=torch.bool)
-    if plan.rule == "look-ahead" and seen:
+    if tried is not None:
+        relation = tried
+    elif plan.rule == "look-ahead" and seen:
         relation = relation_of(seen.influence)
     elif plan.rule != "own":
         relation = torch.ones_like(relation)
