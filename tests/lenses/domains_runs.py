@@ -24,6 +24,7 @@ def write_run(
     layers: tuple[str, ...] = LAYERS,
     steps: tuple[int, ...] = STEPS,
     predictions: bool = True,
+    confidences: bool = True,
     seed: int = 0,
 ) -> Run:
     """Gaussian classes around fixed centres; domain d is translated by ``shifts[d]`` along one random direction, in the
@@ -61,7 +62,8 @@ def write_run(
             if predictions:
                 wrong = rng.random(len(ids)) < np.array([(harm or {}).get(d, 0.05) for d in domain])
                 guess = np.where(wrong, (target + 1) % n_classes, target)
-                rec.predictions(step, "digit", sample=ids, prediction=guess, confidence=rng.uniform(0.4, 1, len(ids)))
+                sure = rng.uniform(0.4, 1, len(ids)) if confidences else None
+                rec.predictions(step, "digit", sample=ids, prediction=guess, confidence=sure)
     return Run(path)
 
 

@@ -84,7 +84,7 @@ def test_an_estimate_whose_assumption_fails_is_marked(stats):
 def test_a_domain_without_labels_gets_estimates_and_a_verdict(tmp_path):
     found = statistics(_skewed(tmp_path / "run", labels=False), permutations=99)
     rows = found.depth.estimates.query("domain == 'skewed'").set_index("method")
-    assert set(rows.index) == {"atc", "doc"}
+    assert set(rows.index) == {"atc", "doc", "agreement"}
     assert rows["accuracy"].isna().all()
     assert ((rows["low"] <= rows["estimate"]) & (rows["estimate"] <= rows["high"])).all()
     assert set(found.depth.class_mix["domain"]) >= {"skewed"}
@@ -95,14 +95,26 @@ def test_the_unlabelled_domain_is_named_with_its_estimate(tmp_path):
     found = statistics(run, permutations=99)
     far = found.comparisons["excess"].abs().max() > 0
     assert far
-    assert any("no labels; its accuracy is estimated at" in one.sentence for one in verdicts(found))
+    said = next(one for one in verdicts(found) if "no labels; its accuracy is estimated at" in one.sentence)
+    assert "from the confidences" in said.sentence
+    assert "agrees with the nearest class mean" in said.sentence
+    assert said.value == found.depth.estimates.query("domain == 'skewed' and method == 'atc'")["estimate"].item()
 
 
 def test_estimates_stand_beside_the_true_accuracy(stats):
     rows = stats.depth.estimates.set_index(["domain", "method"])
-    assert {"atc", "doc", "line"} == set(rows.loc["far"].index)
+    assert {"atc", "doc", "agreement", "line"} == set(rows.loc["far"].index)
     assert rows.loc[("far", "atc"), "accuracy"] == pytest.approx(0.5, abs=0.12)
     assert rows.loc[("a", "doc"), "estimate"] == pytest.approx(0.95, abs=0.08)
+
+
+def test_agreement_needs_no_confidences(tmp_path):
+    run = write_run(tmp_path / "run", shifts={"a": 0.0, "b": 0.5}, harm={"b": 0.4}, n=200, confidences=False)
+    rows = statistics(run, permutations=19).depth.estimates.set_index(["domain", "method"])
+    assert set(rows.index.get_level_values("method")) == {"agreement"}
+    harmed = rows.loc[("b", "agreement")]  # wrong at random: the class means, always right here, see it
+    assert harmed["estimate"] == pytest.approx(0.6, abs=0.08)
+    assert harmed["low"] <= harmed["accuracy"] <= harmed["high"]
 
 
 def test_terms_of_the_bound(stats):

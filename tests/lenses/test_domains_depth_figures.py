@@ -39,7 +39,7 @@ def test_estimates_and_truth_have_a_row_per_domain(stats):
     truth, *guesses = estimates_figure(stats).data
     assert len(truth.x) == 5
     assert guesses[0].name.endswith("(ATC)")
-    assert len(guesses) == 3
+    assert len(guesses) == 4
 
 
 def test_class_mix_of_the_furthest_domain_is_shown_first(stats):

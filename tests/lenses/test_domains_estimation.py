@@ -1,12 +1,18 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workbench.lenses.domains.estimation import (
     accuracy_from_distance,
+    agreements,
     atc_threshold,
     average_thresholded_confidence,
+    bootstrap_agreements,
     bootstrap_estimates,
+    difference_of_agreements,
     difference_of_confidences,
+    nearest_mean,
 )
 
 CONFIDENCE = np.array([0.5, 0.6, 0.7, 0.8, 0.9])
@@ -41,6 +47,90 @@ def test_each_recovers_the_accuracy_where_its_assumption_holds():
     low, high = np.quantile(bootstrap_estimates(source, right, target), [0.025, 0.975], axis=0)
     assert (high - low < 0.1).all()
     assert low[1] <= truth <= high[1]
+
+
+@given(st.integers(0, 100))
+def test_the_nearest_class_mean_is_that_of_scikit_learn(seed):
+    from sklearn.neighbors import NearestCentroid
+
+    rng = np.random.default_rng(seed)
+    target = rng.integers(2, 5, 80)
+    train, at = rng.normal(size=(80, 4)) + target[:, None], 3 + rng.normal(size=(30, 4))
+    spread = np.concatenate([train[target == c] - train[target == c].mean(axis=0) for c in (2, 3, 4)]).std(axis=0)
+    theirs = NearestCentroid().fit(train / spread, target).predict(at / spread)
+    assert (nearest_mean(train, target, at) == theirs).all()
+
+
+def test_an_axis_without_spread_is_left_as_it_is():
+    train = np.array([[0.0, 1], [0, 1], [4, 1], [4, 1]])
+    assert nearest_mean(train, np.array([0, 0, 1, 1]), np.array([[1.0, 9], [3, 9]])).tolist() == [0, 1]
+
+
+def test_difference_of_agreements():
+    right, agree = np.array([True, True, True, False]), np.array([True, True, False, True])
+    assert difference_of_agreements(right, agree, np.array([True, False])) == pytest.approx(0.75 - (0.75 - 0.5))
+    assert difference_of_agreements(right, agree, agree) == pytest.approx(0.75)
+    assert difference_of_agreements(np.zeros(4, dtype=bool), agree, np.zeros(2, dtype=bool)) == 0
+
+
+def test_no_sample_helps_to_judge_itself():
+    # Labels without relation to the embeddings: the means of the own half would agree more often than chance.
+    rng = np.random.default_rng(3)
+    source, target = rng.normal(size=(600, 100)), rng.integers(2, size=600)
+    agree, _ = agreements(source, target, target, source[:4], target[:4])
+    assert agree.mean() == pytest.approx(0.5, abs=0.06)
+    assert (nearest_mean(source, target, source) == target).mean() > 0.65
+
+
+def _planted(seed: int, shift: str) -> tuple[float, float, float, float]:
+    """A linear model that uses 3 of 40 axes, on Gaussian classes: estimate, low, high and truth in a shifted domain."""
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(4, 40))
+    centres[:, :3] *= 2
+    draws = []
+    for kind in ("", "", shift):
+        target = rng.integers(4, size=1500)
+        cloud = centres[target] + rng.normal(size=(1500, 40))
+        if kind == "shortcut":  # of a third of the samples, the axes that the model uses show another class
+            broken = rng.random(1500) < 0.35
+            cloud[broken, :3] += (centres[rng.permutation(target)] - centres[target])[broken, :3]
+        if kind == "moved":
+            cloud += 8.0 * centres[0] / np.linalg.norm(centres[0])
+        draws.append((cloud, target))
+    (train, labels), (source, target), (domain, truth) = draws
+    model = LogisticRegression(max_iter=500).fit(train[:, :3], labels)
+    said, there = model.predict(source[:, :3]), model.predict(domain[:, :3])
+    right = said == target
+    agree = agreements(source, target, said, domain, there)
+    low, high = np.quantile(bootstrap_agreements(right, *agree), [0.025, 0.975])
+    return difference_of_agreements(right, *agree), float(low), float(high), float((there == truth).mean())
+
+
+def test_agreement_finds_the_accuracy_where_the_second_model_keeps_its_own():
+    found = np.array([_planted(seed, "") for seed in range(10)])
+    assert np.abs(found[:, 0] - found[:, 3]).mean() < 0.02
+    estimate, low, high, truth = np.array([_planted(seed, "shortcut") for seed in range(10)]).T
+    assert truth.mean() < found[:, 3].mean() - 0.12  # the shift does harm
+    assert ((low <= estimate) & (estimate <= high)).all()
+    half = 2.262 * (estimate - truth).std(ddof=1) / np.sqrt(10)  # Student's t with 9 degrees of freedom
+    assert (estimate - truth).mean() + half < 0.08
+    assert (estimate - truth).mean() - half > -0.08
+
+
+def test_agreement_is_fooled_where_both_models_err_alike():
+    estimate, _, _, truth = np.array([_planted(seed, "moved") for seed in range(10)]).T
+    assert (estimate - truth).mean() > 0.1  # what the lens says of it: too high where classes land on other classes
+
+
+def test_replicates_scatter_about_the_estimate_as_theory_says():
+    rng = np.random.default_rng(0)
+    right, agree, there = rng.random(400) < 0.8, rng.random(400) < 0.7, rng.random(300) < 0.5
+    drawn = bootstrap_agreements(right, agree, there, draws=20_000)
+    assert drawn.mean() == pytest.approx(difference_of_agreements(right, agree, there), abs=2e-3)
+    variance = (right.astype(float) - agree).var() / 400 + there.var() / 300
+    assert drawn.std() == pytest.approx(np.sqrt(variance), rel=0.03)
 
 
 def test_a_line_through_domains_is_read_with_a_prediction_interval():

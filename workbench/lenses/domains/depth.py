@@ -16,8 +16,11 @@ from workbench.lenses.domains.distances import against_null, relabellings
 from workbench.lenses.domains.estimation import (
     MIN_DOMAINS_FOR_A_LINE,
     accuracy_from_distance,
+    agreements,
     average_thresholded_confidence,
+    bootstrap_agreements,
     bootstrap_estimates,
+    difference_of_agreements,
     difference_of_confidences,
 )
 from workbench.lenses.domains.label_shift import accuracy_split, black_box_shift, bootstrap_split, split_lengths
@@ -34,6 +37,7 @@ RESIDUAL_ALPHA = 0.05
 ESTIMATORS: Mapping[str, str] = {
     "atc": "thresholded confidence (ATC)",
     "doc": "fall of confidence (DoC)",
+    "agreement": "fall of agreement with class means",
     "line": "line through distance and accuracy",
 }
 
@@ -87,7 +91,7 @@ def depth_of(
         class_mix=_class_mix(who, answers, _to_reference(comparisons, last, "mmd2", "p"), seed),
         split=_split(who, answers, seed),
         mean_split=_mean_split(last[-1:], seed),
-        estimates=_estimates(who, answers, last, comparisons, accuracy, seed),
+        estimates=_estimates(who, answers, points, last, comparisons, accuracy, seed),
         bound=_bound(last, comparisons, accuracy, seed),
     )
 
@@ -252,6 +256,7 @@ def _mean_split(last: list[Slice], seed: int) -> pd.DataFrame:
 def _estimates(
     who: Cohort,
     answers: Answers | None,
+    points: Mapping[tuple[str, int], Points],
     last: list[Slice],
     comparisons: pd.DataFrame,
     accuracy: pd.DataFrame,
@@ -266,6 +271,10 @@ def _estimates(
     for code, name in enumerate(who.domains):
         true = truth.get(name, np.full(3, np.nan))
         rows += [(name, *row, *true) for row in _from_confidence(who, answers, code, seed)]
+        if last:
+            where = last[-1].points
+            found = _from_agreement(who, answers, points[where.layer, where.step], code, seed)
+            rows += [(name, "agreement", *found, *true)] if found else []
         others = [other for other in distance if other != name and other in truth]
         if name in distance and len(others) >= MIN_DOMAINS_FOR_A_LINE:
             known = np.array([truth[other][0] for other in others])
@@ -284,6 +293,26 @@ def _from_confidence(who: Cohort, answers: Answers, code: int, seed: int) -> lis
     low, high = np.quantile(bootstrap_estimates(*given, draws=_BOOTSTRAPS, seed=seed), [0.025, 0.975], axis=0)
     values = (average_thresholded_confidence(*given), difference_of_confidences(*given))
     return [(m, values[i], float(low[i]), float(high[i])) for i, m in enumerate(("atc", "doc"))]
+
+
+def _from_agreement(
+    who: Cohort, answers: Answers, points: Points, code: int, seed: int
+) -> tuple[float, float, float] | None:
+    """Estimate, low, high; None with too few samples, or where the reference holds one class alone."""
+    at = pd.Index(who.frame.index).get_indexer(pd.Index(points.sample))
+    inside, reference = (mask[at] & answers.known[at] for mask in _of(who, code))
+    reference &= points.target >= 0
+    sizes = np.unique(points.target[reference], return_counts=True)[1]
+    if inside.sum() < 2 or len(sizes) < 2 or sizes.min() < 2:
+        return None
+    said = answers.predicted[at]
+    agree, there = agreements(
+        points.features[reference], points.target[reference], said[reference], points.features[inside], said[inside],
+        seed,
+    )  # fmt: skip
+    right = answers.right[at][reference]
+    low, high = np.quantile(bootstrap_agreements(right, agree, there, _BOOTSTRAPS, seed), [0.025, 0.975])
+    return difference_of_agreements(right, agree, there), float(low), float(high)
 
 
 def _by_domain(accuracy: pd.DataFrame, columns: list[str]) -> dict[str, np.ndarray]:

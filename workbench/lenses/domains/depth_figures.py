@@ -174,7 +174,7 @@ def estimates_figure(stats: DomainShift) -> go.Figure:
         part = rows[rows["method"] == method]
         value = 100 * part["estimate"].to_numpy()
         fig.add_scatter(
-            x=value, y=part["domain"].map(place).to_numpy() - 0.1 + 0.2 * i, mode="markers", name=name,
+            x=value, y=part["domain"].map(place).to_numpy() - 0.13 + 0.17 * i, mode="markers", name=name,
             error_x=_bars(value, 100 * part["low"], 100 * part["high"]) | {"color": colour},
             marker={"symbol": symbol, "size": 10, "color": colour},
             hovertemplate=name + ": %{x:.1f} %<extra></extra>",

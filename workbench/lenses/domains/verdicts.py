@@ -277,19 +277,32 @@ def _kind(stats: DomainShift, row: pd.Series) -> list[Verdict]:
     ]  # fmt: skip
 
 
+#: What an estimate of accuracy is read from, in words; the first that there is leads.
+_READ_FROM = {
+    "atc": "from the confidences (average thresholded confidence)",
+    "agreement": "from how often the model agrees with the nearest class mean",
+}
+
+
 def _unlabelled(stats: DomainShift) -> list[Verdict]:
     """What accuracy to expect on domains without labels."""
     rows = stats.depth.estimates
-    rows = rows[rows["accuracy"].isna() & (rows["method"] == "atc")]
-    return [
-        Verdict(
-            "watch",
-            f"{name_of(stats, str(found['domain']))} has no labels; its accuracy is estimated at "
-            f"{percent(found['estimate'])} ({percent_range(found['low'], found['high'])}) from the confidences "
-            "(average thresholded confidence).",
-            "Label a few dozen samples of it: the estimate is too high where the model is wrong and sure.",
-            value=float(found["estimate"]), low=float(found["low"]), high=float(found["high"]),
-            options={"view": "estimates"},
+    rows = rows[rows["accuracy"].isna() & rows["method"].isin(_READ_FROM)]
+    said = []
+    for domain, estimates in rows.groupby("domain", sort=False):
+        by_method = estimates.set_index("method")
+        found = [by_method.loc[method] for method in _READ_FROM if method in by_method.index]
+        guesses = " and at ".join(
+            f"{percent(row['estimate'])} ({percent_range(row['low'], row['high'])}) {_READ_FROM[str(row.name)]}"
+            for row in found
         )
-        for _, found in rows.iterrows()
-    ]  # fmt: skip
+        said.append(
+            Verdict(
+                "watch",
+                f"{name_of(stats, str(domain))} has no labels; its accuracy is estimated at {guesses}.",
+                "Label a few dozen samples of it: the estimate is too high where the model is wrong and sure.",
+                value=float(found[0]["estimate"]), low=float(found[0]["low"]), high=float(found[0]["high"]),
+                options={"view": "estimates"},
+            )
+        )  # fmt: skip
+    return said
