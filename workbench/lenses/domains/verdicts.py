@@ -290,19 +290,23 @@ def _unlabelled(stats: DomainShift) -> list[Verdict]:
     rows = rows[rows["accuracy"].isna() & rows["method"].isin(_READ_FROM)]
     said = []
     for domain, estimates in rows.groupby("domain", sort=False):
-        by_method = estimates.set_index("method")
-        found = [by_method.loc[method] for method in _READ_FROM if method in by_method.index]
+        known = dict(zip(estimates["method"], _numbers_of(estimates, ["estimate", "low", "high"]), strict=True))
+        found = [(*known[method], words) for method, words in _READ_FROM.items() if method in known]
         guesses = " and at ".join(
-            f"{percent(row['estimate'])} ({percent_range(row['low'], row['high'])}) {_READ_FROM[str(row.name)]}"
-            for row in found
+            f"{percent(value)} ({percent_range(low, high)}) {words}" for value, low, high, words in found
         )
+        value, low, high, _ = found[0]
         said.append(
             Verdict(
                 "watch",
                 f"{name_of(stats, str(domain))} has no labels; its accuracy is estimated at {guesses}.",
                 "Label a few dozen samples of it: the estimate is too high where the model is wrong and sure.",
-                value=float(found[0]["estimate"]), low=float(found[0]["low"]), high=float(found[0]["high"]),
-                options={"view": "estimates"},
+                value=value, low=low, high=high, options={"view": "estimates"},
             )
         )  # fmt: skip
     return said
+
+
+def _numbers_of(frame: pd.DataFrame, columns: list[str]) -> list[tuple[float, float, float]]:
+    """Rows of three columns as plain numbers."""
+    return [(float(a), float(b), float(c)) for a, b, c in frame[columns].to_numpy(dtype=float)]
