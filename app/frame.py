@@ -69,8 +69,9 @@ class LensPage:
 
         Args:
             **offers: Options that each view takes if its figure has them. A function draws a widget beside the view and
-                returns the value.
+                returns the value. Figures of two runs get the statistics of the run to compare with.
         """
+        offers = {"other": lambda: _other_stats(self.lens.slug)} | offers
         views = {view.slug: view for view in self.lens.shown(self.stats)[1:]}
         titles = {slug: view.title for slug, view in views.items()} | {"numbers": "Numbers"}
         valid("view", list(titles), next(iter(titles)), titles.__getitem__)
@@ -181,6 +182,13 @@ def _other_run(slug: str, options: Options) -> None:
     verdict, _found = first_verdict(other, lens(slug), lambda run, slug: reading(run, slug, **options))
     said = f"{parts.mark(verdict.level)} {parts.prose(verdict.sentence)}"
     st.markdown(f":small[:gray[In comparison, {parts.plain(other.name)}:]] {said}")
+
+
+def _other_stats(slug: str) -> Any:
+    """What the lens knows of the run to compare with; None without one, or where the lens cannot read it."""
+    other = current().other
+    found = None if other is None else first_verdict(other, lens(slug), reading)[1]
+    return None if found is None else found.stats
 
 
 def empty_state(asked: Lens, run: Run, error: MissingTable) -> None:

@@ -12,6 +12,7 @@ import cloud
 import hover
 import parts
 import selection
+from choice import current
 from frame import lens_page
 from widgets import one_of, step
 from workbench.lenses.domains import MEASURES, DomainShift, Stream, colour_options
@@ -34,11 +35,15 @@ def model() -> str | None:
     return one_of("Answers of", list(stream.models), "model") if stream else None
 
 
+def swept() -> str | None:
+    return one_of("Domains", list(stream.sweep.scopes), "swept") if stream and stream.sweep else None
+
+
 if isinstance(page.stats, Stream):  # tasks one after the other, without embeddings: nothing else can be shown
     with page.controls:
         chosen = {"scope": scope(), "model": model()}
     page.main(**chosen)
-    page.further(**chosen)
+    page.further(**chosen, domains=swept)
     st.stop()
 
 stats: DomainShift = page.stats
@@ -139,6 +144,12 @@ def domain() -> str | None:
     return None if chosen == FURTHEST else chosen
 
 
+def since() -> int | None:
+    """The step at which arrows begin."""
+    earlier = [int(found) for found in stats.steps if found < at]
+    return one_of("From step", earlier, "since") if earlier and current().other is None else None
+
+
 page.further(
     layer=layer,
     step=at,
@@ -147,6 +158,8 @@ page.further(
     measure=measure,
     domain=domain,
     compare=lambda: one_of("Compare", ["training", "layers"], "against"),
+    since=since,
+    domains=swept,
     scope=scope,
     model=model,
 )

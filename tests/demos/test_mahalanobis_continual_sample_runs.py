@@ -41,6 +41,23 @@ def test_both_runs_forget_and_know_less_in_unseen_domains(readings):
         assert rows.loc["unseen domains", "average_high"] < rows.loc["seen domains", "average_low"]
 
 
+def test_the_sweep_shows_a_memory_that_is_too_long_for_its_tasks():
+    """An average over 1,000 steps never learns a task of 200: it keeps less of earlier tasks than one over 100."""
+    reading = look(Run(RUNS / "decay-sweep"), "domains")
+    assert validate(RUNS / "decay-sweep") == []
+    assert "stability" in {view.slug for view in reading.lens.shown(reading.stats)}
+    means = reading.stats.sweep.means("seen").set_index("setting")
+    assert means["n"].tolist() == [5] * 7
+    assert means.loc["0.999", "old"] + means.loc["0.999", "old_half"] < means.loc["0.99", "old"]
+    assert means.loc["0", "old"] < means.loc["0.99", "old"]
+
+
+def test_both_runs_show_how_far_the_teacher_lags_behind(readings):
+    for variant, reading in readings.items():
+        quantities = set(reading.stats.stream.teacher["quantity"])
+        assert quantities == {"teacher/distance"} | ({"loss/distillation"} if variant == "metric-average" else set())
+
+
 def test_only_the_run_with_metrics_shows_them(readings):
     views = {name: {view.slug for view in reading.lens.shown(reading.stats)} for name, reading in readings.items()}
     assert views["metric-average"] - views["replay"] == {"ignored", "measured", "metrics"}

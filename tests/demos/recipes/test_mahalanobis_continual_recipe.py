@@ -16,6 +16,7 @@ from workbench.demos.data.streams import DOMAINS, UNSEEN
 from workbench.demos.recipes.mahalanobis_continual.ewc import ElasticWeights, fisher
 from workbench.demos.recipes.mahalanobis_continual.study import N_CLASSES, N_TASKS, SCOPES, Study, shown_digits
 from workbench.demos.recipes.mahalanobis_continual.training import SETTINGS, measures
+from workbench.lenses.domains.stream import stream_of
 from workbench.methods.mahalanobis_continual import GrowingNet, LinearHead
 
 RECIPE = find_recipe("mahalanobis-continual")
@@ -35,11 +36,13 @@ def learned(variant, seed=0, tasks=2, steps=4):
 
 @pytest.fixture(scope="module")
 def short_runs(tmp_path_factory):
-    return {path.name: Run(path) for path in train(SHORT, tmp_path_factory.mktemp("short"), seed=5, lean=True)}
+    folder = tmp_path_factory.mktemp("short")
+    return {path.name: Run(path) for path in train(SHORT, folder, seed=5, only=list(SETTINGS), lean=True)}
 
 
 def test_every_variant_has_settings_and_gives_every_result(short_runs):
-    assert set(SETTINGS) == {variant.name for variant in RECIPE.variants} == set(short_runs)
+    assert {*SETTINGS, "decay-sweep"} == {variant.name for variant in RECIPE.variants}
+    assert set(SETTINGS) == set(short_runs)
     for run in short_runs.values():
         assert run.tables == ("scalars",)
         assert validate(run.path) == []
@@ -66,6 +69,23 @@ def test_a_lean_run_and_a_whole_one_train_alike(tmp_path, short_runs):
     stage = next(attribute for attribute in whole.info.attributes if attribute.name == "stream_stage").levels[0]
     assert {str(int(digit)) for digit in first} <= set(stage.split(": ")[1].split(" and "))
     assert [len(whole.array("class_metrics.backbone", step)["classes"]) for step in steps] == [2, 4, 6, 8, 10]
+
+
+def test_a_sweep_records_every_setting_and_is_read_as_a_stream(tmp_path):
+    (path,) = train(SHORT, tmp_path, seed=5, only=["decay-sweep"])
+    run = Run(path)
+    assert validate(path) == []
+    stream = stream_of(run)
+    sweep = stream.sweep
+    assert sweep.setting == run.info.config["sweep"]
+    assert sweep.scopes == ("seen", "unseen")
+    assert sweep.points["setting"].nunique() == 7
+    assert len(sweep.points) == 7 * 5 * 2
+    # The accuracies of the first training with the method's own decay give the same two sides.
+    own = sweep.points[(sweep.points["setting"] == "0.99") & (sweep.points["scope"] == "seen")].iloc[0]
+    matrix = stream.matrix("accuracy", "seen domains")
+    assert own["old"] == pytest.approx(matrix[-1, :-1].mean())
+    assert own["new"] == pytest.approx(np.diagonal(matrix).mean())
 
 
 def test_without_distillation_the_learner_is_replay_to_the_last_bit():

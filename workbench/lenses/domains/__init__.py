@@ -25,6 +25,8 @@ domains (or with all others when none is held out), and every pair of domains.
 - **Pairs** (after Faraki et al. 2021): covariance of the differences between two samples of one class, and between two
   classes, in each domain. Separation compares their sizes; agreement and angle say whether what varies within classes
   is the same in two domains, which is what a metric learned in one needs to serve the other.
+- **Arrows**: the centre of each domain, class or level at one checkpoint and at another, or in two runs, after the
+  best turn and stretch of the whole; in radii of the group, grey where random signs move it as far.
 - **Kept and forgotten**: where tasks were learned one after the other, the accuracy on each after each further one,
   in seen and unseen domains; forgetting (Chaudhry et al. 2018) is what was lost since a task's best. Record it with an
   ordered attribute `stream_stage` and predictions after every task, or open a log that has an accuracy per task.
@@ -50,6 +52,7 @@ import pandas as pd
 
 from workbench.core import Run
 from workbench.lenses.base import Lens, Verdict, View
+from workbench.lenses.domains.arrow_figures import class_moves_figure, has_shared_classes, moves_figure
 from workbench.lenses.domains.depth_figures import (
     bound_figure,
     class_mix_figure,
@@ -173,9 +176,15 @@ _VIEWS = (
          "Which layers moved during training, and which layers resemble each other (CKA)."),
     View("aligned", "Map over training", aligned_figure,
          "The same samples at every checkpoint, turned onto one another, as an animation."),
+    View("moves", "Arrows over training", moves_figure,
+         "From where to where the centre of each group moves between two checkpoints, or from this run to the one it "
+         "is compared with. Decide which group training carried away; grey arrows are no longer than chance."),
 )  # fmt: skip
 
 _PAIR_VIEWS = (
+    View("class-moves", "Arrows of classes", class_moves_figure,
+         "From each class's centre in the other domains to its centre in one domain. Decide whether the domain moves "
+         "all classes alike, which statistics can undo, or each its own way.", has_shared_classes),
     View("spectrum", "Pair covariances", spectrum_figure,
          "How much two samples of one class differ along each direction, and two of different classes. Separation "
          "near 1 means that classes do not stand apart in that domain.", has_pairs),

@@ -21,7 +21,7 @@ from workbench.lenses.domains.maps import METHODS, Layout, judged_layout, pca_la
 from workbench.lenses.domains.points import Points
 
 
-def procrustes(current: Float[np.ndarray, "N 2"], previous: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, "2 2"]:
+def procrustes(current: Float[np.ndarray, "N D"], previous: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "D D"]:
     """The rotation or reflection R that brings ``current @ R`` closest to ``previous``; both centred."""
     u, _, v = np.linalg.svd(current.T @ previous)
     return u @ v

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from workbench.core import Run
+from workbench.core import Run, WorkbenchError
 from workbench.core.continual import average_accuracy, forgetting
 from workbench.lenses.domains.accuracy import identifier, right_answer
 from workbench.lenses.domains.class_geometry import Geometry, geometry_of
+from workbench.lenses.domains.stability import NEW, OLD, Sweep, recorded_sweep, teacher_of
 from workbench.lenses.intervals import wilson
 
 #: The attribute that says with which task a sample's class was learned.
@@ -48,6 +49,8 @@ class Stream:
         recency: model, scope, learned, stage (of the class that is named), share of the answers, true_share, n: over
             samples of tasks learned so far. Empty when classes come back in several tasks.
         geometry: How classes lie and move in feature space; None without embeddings.
+        teacher: step, quantity, value: how far the model is from its teacher and what it is asked for; may be empty.
+        sweep: Accuracies over several values of a setting; None where the run holds none.
     """
 
     run: str
@@ -59,6 +62,8 @@ class Stream:
     summary: pd.DataFrame
     recency: pd.DataFrame
     geometry: Geometry | None
+    teacher: pd.DataFrame = field(default_factory=pd.DataFrame)
+    sweep: Sweep | None = None
 
     def matrix(self, model: str, scope: str, column: str = "accuracy") -> Float[np.ndarray, "N N"]:
         """A column of :attr:`accuracy` as [learned, stage]; NaN above the diagonal."""
@@ -76,9 +81,34 @@ def is_stream(run: Run) -> bool:
 
 def stream_of(run: Run) -> Stream | None:
     """The stream of a run; None where it is none, or where the steps do not tell which task was learned when."""
-    if STAGE in run.columns("samples") and run.has("predictions"):
-        return _from_answers(run)
-    return _from_scalars(run)
+    answered = STAGE in run.columns("samples") and run.has("predictions")
+    found = _from_answers(run) if answered else _from_scalars(run)
+    return found and replace(found, teacher=teacher_of(run), sweep=recorded_sweep(run))
+
+
+def sweep_of(streams: Mapping[str, list[Stream]], setting: str) -> Sweep:
+    """A sweep from separate runs.
+
+    Args:
+        streams: Value of the setting, as text -> the streams of the runs that were trained with it. The first model's
+            answers count.
+        setting: Its name, for the axis.
+
+    Raises:
+        WorkbenchError: the runs learned different numbers of tasks.
+    """
+    if len({len(stream.stages) for found in streams.values() for stream in found}) != 1:
+        raise WorkbenchError("A sweep needs runs that learned equally many tasks.")
+    rows = []
+    for value, found in streams.items():
+        for repetition, stream in enumerate(found):
+            for scope in stream.scopes:
+                matrix = stream.matrix(stream.models[0], scope)
+                if np.isfinite(np.diagonal(matrix)).all():
+                    old, new = float(matrix[-1, :-1].mean()), float(np.diagonal(matrix).mean())
+                    row = {"setting": value, "scope": scope, "repetition": repetition, OLD: old, NEW: new}
+                    rows.append(row)
+    return Sweep(setting, pd.DataFrame(rows, columns=["setting", "scope", "repetition", OLD, NEW]))
 
 
 # -- from recorded answers --------------------------------------------------------------------------------------------

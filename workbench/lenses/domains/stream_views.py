@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from workbench.lenses.base import View
+from workbench.lenses.domains.stability_figures import has_sweep, has_teacher, stability_figure, teacher_figure
 from workbench.lenses.domains.statistics import DomainShift
 from workbench.lenses.domains.stream import Stream
 from workbench.lenses.domains.stream_figures import (
@@ -26,6 +27,10 @@ def stream_tables(stream: Stream) -> dict[str, pd.DataFrame]:
     if stream.geometry is not None:
         found |= {"Drift of classes": stream.geometry.drift, "Shift in the class's metric": stream.geometry.shift}
         found |= {"Spectrum of class metrics": stream.geometry.spectrum, "Ignored": stream.geometry.ignored}
+    if not stream.teacher.empty:
+        found |= {"Teacher": stream.teacher}
+    if stream.sweep is not None:
+        found |= {"Old against new": stream.sweep.points}
     return found
 
 
@@ -64,4 +69,10 @@ STREAM_VIEWS: tuple[View, ...] = (
          applies=_has_metrics),
     View("metrics", "Spectrum of metrics", spectrum_figure,
          "How many directions each class's metric uses.", applies=_has_metrics),
+    View("teacher", "Teacher", teacher_figure,
+         "How far the model runs ahead of its teacher, and the loss that holds it back. A loss near 0 all along "
+         "means that the teacher teaches nothing.", applies=has_teacher),
+    View("stability", "Old against new", stability_figure,
+         "What a setting trades: accuracy on earlier tasks in the end and on each task just learned. Decide which "
+         "value to train with.", applies=has_sweep),
 )  # fmt: skip

@@ -27,6 +27,12 @@ RECIPE = Recipe(
         Variant("metric-replay", "Mahalanobis metrics and replay, no distillation", _STEPS),
         Variant("metric-lwf", "Mahalanobis metrics, distillation from the model before the task", _STEPS),
         Variant("metric-average", "the method: Mahalanobis metrics, distillation from a moving average", _STEPS),
+        Variant(
+            "decay-sweep",
+            "the method with seven weights of the past in its teacher, five trainings of each",
+            35 * _STEPS,
+            question="How much of the past should a teacher keep, so that old tasks stay and new ones are learned?",
+        ),
     ),
     method="mahalanobis_continual",
     seeds=(10, 11, 12, 13, 14, 15, 16, 17, 18, 19),

@@ -24,6 +24,7 @@ from workbench.demos.recipes.mahalanobis_continual.study import (
     Study,
     shown_digits,
 )
+from workbench.demos.recipes.mahalanobis_continual.sweep import sweep
 from workbench.demos.trainer import DECIMALS
 from workbench.diagnostics.recorder import Recorder
 from workbench.methods.mahalanobis_continual import Config, MahalanobisHead
@@ -64,6 +65,9 @@ N_SHOWN, ENLARGED, LOG_EVERY = 80, 3, 10
 
 
 def record(job: Job) -> None:
+    if job.variant.name == "decay-sweep":
+        sweep(job, SETTINGS["metric-average"], MODEL, TAGS[MODEL])
+        return
     setting = SETTINGS[job.variant.name]
     study = Study(setting, job.seed)
     stages = [f"task {i + 1}: {a} and {b}" for i, (a, b) in enumerate(study.digits)]
