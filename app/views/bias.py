@@ -12,14 +12,21 @@ import streamlit as st
 
 import parts
 import selection
+from bins import bins
 from frame import Options, lens_page
-from widgets import one_of, some_of, step
+from widgets import one_of, some_of, step, switch
+from workbench.lenses.bias.class_figures import RATES
 from workbench.lenses.bias.depth_figures import MEASURES, METRICS
 from workbench.lenses.bias.members import chosen_group, chosen_words, group_members, pocket_members
+from workbench.lenses.bias.metrics import MAX_ROWS
+from workbench.lenses.bias.sample_metrics import METRICS as JUDGED_BY
+from workbench.lenses.bias.sample_metrics import of_one_class
 from workbench.lenses.bias.statistics import Bias
 
 #: Leaves the choice of a factor to the figure.
 HARMED = "most harmed"
+#: Does not single out a class.
+ALL_CLASSES = "all classes"
 #: Groups offered to be selected, the most harmed first.
 OFFERED = 200
 ORDERS = {1: "one factor", 2: "two factors", 3: "three factors"}
@@ -33,11 +40,27 @@ def choose(stats: Bias) -> Options:
         if len(stats.splits) > 1:
             first = stats.split or "all"
             options["split"] = one_of("Split", [first, *({*stats.splits, "all"} - {first})], "split")
+        options |= judged_by(stats)
         default = [factor.name for factor in stats.factors]
         chosen = some_of("Factors", stats.available, default, "factors", hint="What samples are grouped by.")
         if chosen != default:
             options["factors"] = tuple(chosen)
+        options |= bins(stats.factors)
+        if stats.n > MAX_ROWS and switch("Count classes too", "details", hint="Takes longer on so many predictions."):
+            options["details"] = True
     options["step"] = step(stats.steps)
+    return options
+
+
+def judged_by(stats: Bias) -> Options:
+    """What each sample is judged by: all of it, or one class of it."""
+    options: dict[str, Any] = {}
+    if stats.classes:
+        label = one_of("Class", [ALL_CLASSES, *stats.classes], "label", hint="One class alone, or all of them.")
+        options["label"] = None if label == ALL_CLASSES else label
+    offered = stats.choices if options.get("label") is None else of_one_class(stats.choices)
+    if len(offered) > 1:
+        options["metric"] = one_of("Judged by", offered, "metric", name=lambda name: JUDGED_BY[name].title)
     return options
 
 
@@ -70,6 +93,10 @@ def threshold() -> float | None:
     low, high = float(np.floor(scores.min())), float(np.ceil(scores.max()))  # -1 and 1 for cosines, whatever the run
     first = round(found.thresholds[found.rate], 2)
     return float(st.slider("Threshold", low, high, first, 0.01, key="threshold", bind="query-params"))
+
+
+def rate() -> str:
+    return str(one_of("Rate", list(RATES), "rate", name=RATES.__getitem__, first="iou" if stats.classes else "tpr"))
 
 
 def groups(order: int) -> dict[str, Callable[[], list[int]]]:
@@ -108,6 +135,7 @@ page.further(
     column=column,
     factor=factor,
     threshold=threshold,
+    rate=rate,
     measure=lambda: one_of("Metric", list(METRICS), "measure", name=METRICS.__getitem__),
     measures=lambda: one_of(
         "Measures", ["all", *MEASURES], "measures", name=lambda key: MEASURES.get(key, "the main four")

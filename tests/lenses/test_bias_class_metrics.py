@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sk
 
+from workbench.core import ConfigError
+from workbench.lenses.bias import LENS, class_figures, depth_figures
 from workbench.lenses.bias.class_metrics import class_table, effective_size
 from workbench.lenses.bias.cube import Factor
 from workbench.lenses.bias.metrics import Counted, differences, equity_scaled, one_against_rest, rates
@@ -172,3 +174,30 @@ def test_doubling_all_samples_and_the_order_of_groups_change_no_difference(table
     plain, other = differences(one_against_rest(table)), differences(one_against_rest(2 * table[list(order)]))
     for name, value in plain.items():
         np.testing.assert_allclose(value, other[name], err_msg=name)
+
+
+def test_the_figure_shows_the_class_with_the_widest_gap_first(tmp_path):
+    stats = statistics(write_labels(tmp_path / "run", n=1500))
+    figure = class_figures.classes(stats)
+    assert figure.layout.yaxis.ticktext[0] == "dog (differs)"
+    assert [trace.name for trace in figure.data] == ["left", "right"]
+    found = rows(stats, "iou").loc[("right", "dog")]
+    assert figure.data[1].x[0] == pytest.approx(found["value"])
+    assert figure.data[1].x[0] + figure.data[1].error_x.array[0] == pytest.approx(found["high"])
+    assert "2 more in the table" in class_figures.classes(stats, "tpr", limit=1).layout.title.text
+    with pytest.raises(ConfigError, match="There is no rate of that name. Known: tpr"):
+        class_figures.classes(stats, "auc")
+    with pytest.raises(ConfigError, match="There is no factor of that name. Known: side"):
+        class_figures.classes(stats, factor="ink")
+
+
+def test_every_view_draws_for_labels_and_for_regions(tmp_path):
+    for run in (write_labels(tmp_path / "labels"), write_maps(tmp_path / "maps")):
+        stats = statistics(run)
+        assert {"classes", "metrics", "fairness"} <= {view.slug for view in LENS.shown(stats)}
+        for view in LENS.shown(stats):
+            drawn = view.figure(stats).layout
+            assert drawn.title.text or drawn.annotations, view.slug
+        for measure in ("dice", "iou", "balanced_accuracy", "loss"):
+            assert depth_figures.metrics(stats, measure).data
+        assert "Rates of each class" in LENS.tables(stats)

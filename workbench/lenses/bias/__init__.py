@@ -2,7 +2,7 @@
 
 Samples are grouped by their attributes (factors), alone, in pairs and in triples. Each group has an accuracy with its
 95 % interval (Wilson's) and is compared with all other samples by Fisher's exact test; tasks without right-or-wrong
-answers use the mean of their loss instead, with normal intervals and Welch's test.
+answers use a mean instead (of IoU or Dice, of an error, of the loss), with normal intervals and Welch's test.
 
 **How to read it.** A dot is a group, the line through it the interval. Filled dots differ from the rest after
 correction for the number of tests (Benjamini and Hochberg: of the groups that are called different, 5 % are expected
@@ -15,12 +15,17 @@ is taken on the scale of the metric, so a pair that meets the floor of 0 % or th
 worse than it is.
 
 **Why.** The gap between samples at the worst level of every factor and samples at none of them is shared out by Shapley
-values: the mean over all orders of what removing one factor changes. Subgroups are searched on one half of the samples
+values: the mean over all orders of what removing one factor changes. At earlier steps the same levels are compared, so
+that a share that opens late is one that training opens. Subgroups are searched on one half of the samples
 and tested on the other, so that the search cannot flatter the test.
 
 **Unnamed failures.** Neighbourhoods of the recorded embedding are searched on one half and tested on the other: they
 may hold errors that no attribute describes. Where the most typical level of a neighbourhood is as bad outside it, the
 level explains it.
+
+**Classes.** Every class has its own rates in every group. Pixels of one picture are alike: their rates are as sure as
+the number of pictures makes them, not the number of pixels. IoU and Dice of a picture are means over the classes that
+it holds or was said to hold; those of a group pool all its pictures.
 
 **Pairs.** Where a net accepts or rejects pairs by a score, the true accept rate of each level is read at the threshold
 that lets 1 % of all impostor pairs pass, and at the level's own. What a level gains at its own threshold is a matter of
@@ -39,8 +44,8 @@ Accuracy on samples that were trained on hides gaps; a held-out split is used wh
 
 Sources: Wilson 1927; Fisher 1935; Benjamini and Hochberg 1995; Newcombe 1998 (difference from the rest); Price and
 Bonett 2004 (joint effects); Shapley 1953; Hardt et al. 2016 (equalised odds); Tian et al. 2024 (equity-scaled
-accuracy); Chung et al. 2019 and Sagadeeva and Boehm 2021 (subgroup search). The thresholds of the verdicts (10 points:
-problem; 2 points: too small to act on) are our choice.
+accuracy); Korn and Graubard 1998 (pixels); Chung et al. 2019 and Sagadeeva and Boehm 2021 (subgroup search). The
+thresholds of the verdicts (10 points: problem; 2 points: too small to act on) are our choice.
 """
 
 from __future__ import annotations
@@ -48,7 +53,16 @@ from __future__ import annotations
 import pandas as pd
 
 from workbench.lenses.base import Lens, View
-from workbench.lenses.bias import depth_figures, figures, margin_figures, pair_figures, pocket_figure, verified_figures
+from workbench.lenses.bias import (
+    class_figures,
+    depth_figures,
+    figures,
+    margin_figures,
+    pair_figures,
+    pocket_figure,
+    share_figures,
+    verified_figures,
+)
 from workbench.lenses.bias.statistics import Bias, statistics
 from workbench.lenses.bias.verdicts import verdicts
 
@@ -69,7 +83,16 @@ def tables(stats: Bias) -> dict[str, pd.DataFrame]:
 
 def _more_tables(stats: Bias) -> dict[str, pd.DataFrame]:
     """What only some runs have."""
-    found = {"Shares of the gap": stats.attribution.parts} if stats.attribution else {}
+    found: dict[str, pd.DataFrame] = {}
+    if len(stats.by_class):
+        found["Rates of each class"] = stats.by_class
+    if stats.attribution:
+        found |= {
+            "Shares of the gap": stats.attribution.parts,
+            "Interactions in the gap": stats.attribution.pairs,
+            "Shares over training": stats.shares,
+            "When shares opened": stats.share_openings,
+        }
     if stats.pockets:
         found |= {"Unnamed failures": stats.pockets.found}
     if stats.verified:
@@ -107,6 +130,7 @@ LENS = Lens(
             pair_figures.pairs,
             "Each cell is a group that two factors form, the last row and column one factor alone; grey numbers have "
             "too few samples. Decide whether a gap belongs to one factor or to the pair.",
+            pair_figures.has_two,
         ),
         View(
             "interaction",
@@ -114,6 +138,7 @@ LENS = Lens(
             pair_figures.interaction,
             "The diamond is what the two factors would cost if their costs added up, the dot what they cost together. "
             "Decide whether mending one factor alone can help.",
+            pair_figures.has_two,
         ),
         View(
             "training",
@@ -130,6 +155,22 @@ LENS = Lens(
             "average share (Shapley value). Decide which factor to mend first.",
         ),
         View(
+            "shares",
+            "Shares over training",
+            share_figures.over_training,
+            "The same shares at every recorded step, with 95 % intervals. Decide when a factor's share opens, and "
+            "whether longer training closes it.",
+            share_figures.has_course,
+        ),
+        View(
+            "joint",
+            "Shares of pairs",
+            share_figures.interactions,
+            "Right of 0 two factors at their worst cost more together than each alone (Shapley interaction). Decide "
+            "whether mending one factor will disappoint.",
+            share_figures.has_pairs,
+        ),
+        View(
             "slices",
             "Worst subgroups",
             depth_figures.slices,
@@ -143,6 +184,15 @@ LENS = Lens(
             "Neighbourhoods of the embedding that are wrong more often, searched on one half of the samples and tested "
             "on the other. Decide which pictures to look at: no attribute needs to describe them.",
             pocket_figure.has_embeddings,
+        ),
+        View(
+            "classes",
+            "By class",
+            class_figures.classes,
+            "One rate of every class in every level of a factor, with 95 % intervals; a class differs where its "
+            "levels do after correction. Decide for which classes a group is misread: missed, invented, or drawn "
+            "in the wrong place.",
+            class_figures.has_classes,
         ),
         View(
             "metrics",

@@ -22,9 +22,14 @@ METRICS = {
     "precision": "precision (mean over classes)",
     "false_positive_rate": "false positive rate (mean over classes)",
     "ece": "calibration error",
-    "brier": "Brier score of the answer",
+    "brier": "Brier score",
     "accuracy": "accuracy",
+    "dice": "Dice (F1, mean over classes)",
+    "iou": "IoU (mean over classes)",
+    "loss": "mean loss",
 }
+#: Metrics that are no shares.
+_PLAIN = ("ece", "brier", "loss")
 #: What a difference between the levels of a factor is called.
 MEASURES = {
     "accuracy_gap": "accuracy gap (best − worst)",
@@ -37,7 +42,15 @@ MEASURES = {
     "demographic_parity_ratio": "demographic parity ratio",
     "worst": "accuracy of the worst level",
     "equity_scaled_sd": "equity-scaled accuracy (first version)",
+    "iou_gap": "IoU gap (best − worst)",
+    "dice_gap": "Dice gap (best − worst)",
+    "equity_scaled_dice": "equity-scaled Dice",
 }
+#: Those shown at first, for answers of one class and of several.
+_MAIN = (
+    ("accuracy_gap", "equalised_odds", "demographic_parity", "equity_scaled"),
+    ("dice_gap", "equalised_odds", "demographic_parity", "equity_scaled_dice"),
+)
 
 
 def attribution(stats: Bias) -> go.Figure:
@@ -198,7 +211,7 @@ def metrics(stats: Bias, measure: str = "balanced_accuracy", factor: str | None 
             hovertemplate="%{y}: %{x:.3f}<extra></extra>",
         )
     )
-    axis = {"title": METRICS[measure]} | percent_ticks(measure not in ("ece", "brier"))
+    axis = {"title": METRICS[measure]} | percent_ticks(measure not in _PLAIN)
     return rows_layout(figure, labels, f"{capital(METRICS[measure])} of every level", axis)
 
 
@@ -215,11 +228,11 @@ def differences(stats: Bias, measures: str = "all") -> go.Figure:
     """Fairness measures of every factor with bootstrap intervals.
 
     Args:
-        measures: One measure (a key of MEASURES), or ``all`` for the first four.
+        measures: One measure (a key of MEASURES), or ``all`` for the main four.
     """
     if measures != "all" and measures not in MEASURES:
         raise ConfigError(f"There is no measure '{measures}'. Measures: all, {', '.join(MEASURES)}.")
-    wanted = list(MEASURES)[:4] if measures == "all" else [measures]
+    wanted = list(_MAIN[bool(stats.classes)]) if measures == "all" else [measures]
     rows = stats.differences[stats.differences["measure"].isin(wanted)]
     rows = rows[rows["value"].notna()] if len(rows) else rows
     if not len(rows):

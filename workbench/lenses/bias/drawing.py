@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from workbench.lenses.bias.statistics import Bias
 from workbench.lenses.bias.words import range_text, value_text
-from workbench.lenses.palette import UNKNOWN
+from workbench.lenses.palette import UNKNOWN, faded
 from workbench.lenses.words import count
 
 #: Colour and marker of a group by what is known about it.
@@ -55,6 +56,38 @@ def _hover(stats: Bias, row: pd.Series) -> str:
     if row["tested"]:
         lines.append(f"corrected p = {row['q']:.2g}")
     return "<br>".join(lines)
+
+
+def curve(
+    figure: go.Figure, rows: pd.DataFrame, name: str, colour: str, symbol: str, dash: str = "solid", band: bool = True
+) -> None:
+    """Draw step, value, low and high as a line with a band."""
+    rows = rows.sort_values("step")
+    if band and len(rows) > 1:
+        figure.add_trace(
+            go.Scatter(
+                x=np.concatenate([rows["step"], rows["step"][::-1]]),
+                y=np.concatenate([rows["high"], rows["low"][::-1]]),
+                mode="lines",
+                fill="toself",
+                fillcolor=faded(colour, 0.16),
+                line={"width": 0},
+                hoverinfo="skip",
+                showlegend=False,
+                legendgroup=name,
+            )
+        )
+    figure.add_trace(
+        go.Scatter(
+            x=rows["step"],
+            y=rows["value"],
+            mode="lines+markers",
+            name=name,
+            legendgroup=name,
+            line={"color": colour, "width": 2.5, "dash": dash},
+            marker={"symbol": symbol, "size": 8, "color": colour},
+        )
+    )
 
 
 def overall_line(figure: go.Figure, stats: Bias) -> None:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal, get_args
 
 from workbench.core import ConfigError
 from workbench.core.schema import RESERVED_SAMPLE_COLUMNS
@@ -19,7 +18,8 @@ MAX_NUMERIC_LEVELS = 12
 #: A whole number that so few samples share on average is an identifier: it is not cut into bins.
 MIN_SHARED = 10
 
-Equal = Literal["counts", "widths"]
+#: What bins have equally: samples, or a stretch of the attribute.
+EQUAL = ("counts", "widths")
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Binning:
     """
 
     n: int = 4
-    equal: Equal = "counts"
+    equal: str = "counts"
     edges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.n < 2 or self.equal not in get_args(Equal):
+        if self.n < 2 or self.equal not in EQUAL:
             raise ConfigError(
                 f"bins must be at least 2 and equal in 'counts' or 'widths'; got {self.n} and {self.equal!r}."
             )
@@ -176,11 +176,9 @@ def _is_binned(name: str, kind: str, declared: str | None, distinct: int, shared
     """Whether a column of numbers is cut: declared so, given edges, or too many values that are no identifier."""
     if declared == "continuous" or name in bins.edges:
         return True
-    if declared == "categorical":
-        return False
-    if is_float(kind) and declared is None:
-        return distinct > MAX_NUMERIC_LEVELS
-    return distinct > MAX_LEVELS and shared >= MIN_SHARED
+    if is_float(kind):
+        return distinct > (MAX_LEVELS if declared else MAX_NUMERIC_LEVELS)
+    return declared != "categorical" and distinct > MAX_LEVELS and shared >= MIN_SHARED
 
 
 def _edges(selection: Selection, name: str, column: str, bins: Binning) -> tuple[tuple[float, ...], float, float]:
@@ -203,8 +201,16 @@ def _bin_names(edges: Sequence[float], low: float, high: float) -> tuple[str, ..
     limits = [low, *edges, high]
     texts: list[str] = []
     for digits in range(2, 17):
-        texts = [f"{limit:.{digits}g}" for limit in limits]
+        texts = [_number(limit, digits) for limit in limits]
         if len(set(texts)) == len(set(limits)):
             break
     names = [f"{a} to {b}" if a != b else a for a, b in pairwise(texts)]
     return tuple(names)
+
+
+def _number(value: float, digits: int) -> str:
+    """So many significant digits; whole numbers below ten thousand keep all of theirs."""
+    if 1 <= abs(value) < 10_000:
+        text = f"{value:.{max(digits - len(str(int(abs(value)))), 0)}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{value:.{digits}g}"

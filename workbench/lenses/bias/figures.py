@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from workbench.core import ConfigError
-from workbench.lenses.bias.drawing import STATES, dots, metric_axis, metric_name, overall_line, rows_layout
+from workbench.lenses.bias.drawing import STATES, curve, dots, metric_axis, metric_name, overall_line, rows_layout
 from workbench.lenses.bias.statistics import Bias
 from workbench.lenses.bias.words import capital, difference_text
 from workbench.lenses.empty_figure import empty
@@ -133,11 +133,11 @@ def training(stats: Bias, factor: str | None = None) -> go.Figure:
     levels = next((candidate.levels for candidate in stats.factors if candidate.name == factor), ())
     colour, symbol = colours(levels), symbols(levels)
     figure = go.Figure()
-    _curve(figure, history[history["factor"] == ""], "all samples", UNKNOWN, "line-ew-open", dash="dot", band=False)
+    curve(figure, history[history["factor"] == ""], "all samples", UNKNOWN, "line-ew-open", dash="dot", band=False)
     for level in levels:
         rows = history[(history["factor"] == factor) & (history["level"] == level)]
         if len(rows):
-            _curve(figure, rows, f"{factor}: {level}", colour[level], symbol[level])
+            curve(figure, rows, f"{factor}: {level}", colour[level], symbol[level])
     for opened in stats.openings[stats.openings["factor"] == factor].to_dict("records"):
         figure.add_vrect(
             x0=opened["before"], x1=opened["opened"], fillcolor=faded(UNKNOWN, 0.25), line_width=0, layer="below",
@@ -150,35 +150,4 @@ def training(stats: Bias, factor: str | None = None) -> go.Figure:
         height=460,
         legend={"title": ""},
         hovermode="x unified",
-    )
-
-
-def _curve(
-    figure: go.Figure, rows: pd.DataFrame, name: str, colour: str, symbol: str, dash: str = "solid", band: bool = True
-) -> None:
-    rows = rows.sort_values("step")
-    if band and len(rows) > 1:
-        figure.add_trace(
-            go.Scatter(
-                x=np.concatenate([rows["step"], rows["step"][::-1]]),
-                y=np.concatenate([rows["high"], rows["low"][::-1]]),
-                mode="lines",
-                fill="toself",
-                fillcolor=faded(colour, 0.16),
-                line={"width": 0},
-                hoverinfo="skip",
-                showlegend=False,
-                legendgroup=name,
-            )
-        )
-    figure.add_trace(
-        go.Scatter(
-            x=rows["step"],
-            y=rows["value"],
-            mode="lines+markers",
-            name=name,
-            legendgroup=name,
-            line={"color": colour, "width": 2.5, "dash": dash},
-            marker={"symbol": symbol, "size": 8, "color": colour},
-        )
     )

@@ -44,7 +44,7 @@ def opening_table(history: pd.DataFrame, spread: pd.DataFrame, step: int, metric
     known = history[history["step"] <= step]
     for row in spread.to_dict("records"):
         gaps = _gaps(known[known["factor"] == row["factor"]], row["worst"], row["best"], metric)
-        found = _opening(gaps)
+        found = opened(gaps)
         if found is not None:
             rows.append({"factor": row["factor"], "worst": row["worst"], "best": row["best"], "step": step} | found)
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -61,8 +61,12 @@ def _gaps(levels: pd.DataFrame, worst: str, best: str, metric: Metric) -> pd.Dat
     return frame[np.isfinite(frame["low"]) & np.isfinite(frame["high"])].reset_index(drop=True)
 
 
-def _opening(gaps: pd.DataFrame) -> dict[str, float] | None:
-    """Steps A and B with the gaps there; None where the gap did not surely open between two recorded steps."""
+def opened(gaps: pd.DataFrame) -> dict[str, float] | None:
+    """Steps A and B with the gaps there; None where the gap did not surely open between two recorded steps.
+
+    Args:
+        gaps: step, gap, low and high, of rising steps.
+    """
     open_at = (gaps["low"] > 0).to_numpy()
     if len(gaps) < 2 or not open_at[-1] or open_at.all():
         return None

@@ -15,6 +15,11 @@ from workbench.lenses.palette import DIVERGING, UNKNOWN, faded
 from workbench.lenses.words import count
 
 
+def has_two(stats: Bias) -> bool:
+    """Whether there are factors to form a pair."""
+    return len(stats.factors) > 1
+
+
 def pairs(stats: Bias, row: str | None = None, column: str | None = None) -> go.Figure:
     """The groups that two factors form, with each factor alone in the last row and column.
 

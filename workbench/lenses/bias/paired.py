@@ -15,7 +15,7 @@ from workbench.core.gramian import Z95
 from workbench.lenses.base import Verdict
 from workbench.lenses.bias.cube import Factor, Selection, level_codes, level_key, quoted, select
 from workbench.lenses.bias.drawing import STATES, percent_ticks, rows_layout
-from workbench.lenses.bias.factors import Binning, Equal, build_factors
+from workbench.lenses.bias.factors import Binning, build_factors
 from workbench.lenses.bias.sample_metrics import Metric, value_sql
 from workbench.lenses.bias.statistics import MIN_SUPPORT, statistics
 from workbench.lenses.bias.words import capital, difference_range, difference_text, value_text
@@ -53,7 +53,7 @@ def compare(
     metric: str | None = None,
     label: str | None = None,
     bins: int = 4,
-    binning: Equal = "counts",
+    binning: str = "counts",
     edges: Mapping[str, Sequence[float]] | None = None,
     min_support: int = MIN_SUPPORT,
 ) -> Comparison:

@@ -103,6 +103,11 @@ def choices(selection: Selection, classes: Sequence[str]) -> tuple[MetricName, .
     return tuple(found)
 
 
+def of_one_class(offered: Sequence[MetricName]) -> tuple[MetricName, ...]:
+    """Those that can be said of one class."""
+    return tuple(name for name in offered if name in _OF_ONE_CLASS)
+
+
 def _has_losses(selection: Selection) -> bool:
     sql = "SELECT EXISTS(SELECT 1 FROM predictions WHERE task = $task AND isfinite(loss)) AS found"
     return bool(selection.run.query(sql, {"task": selection.task})["found"][0])
@@ -121,7 +126,7 @@ def metric_of(
     if label not in classes:
         known = ", ".join(classes) or "none: its predictions hold one class each"
         raise ConfigError(f"Task '{selection.task}' has no class '{label}' to study alone. Classes: {known}.")
-    single: list[MetricName] = [metric for metric in offered if metric in _OF_ONE_CLASS]
+    single = of_one_class(offered)
     if name not in (None, *single):
         raise ConfigError(f"One class alone cannot be judged by '{name}'. It can be by: {', '.join(single)}.")
     metric = METRICS[_chosen(selection, name, single)]

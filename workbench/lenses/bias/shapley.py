@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from workbench.lenses.bias.cube import Cube
+from workbench.lenses.bias.opening import opened
 from workbench.lenses.bias.sample_metrics import Metric
 from workbench.lenses.bias.uncertainty import variance
 
@@ -29,7 +30,8 @@ class Attribution:
 
     Attributes:
         parts: One row a factor: its worst level, Shapley value phi with limits; the values add up to end − start.
-        pairs: One row a pair of factors: Shapley interaction index with limits; above 0 the two cost more together.
+        pairs: One row a pair of factors: Shapley interaction index with limits, and ``extra`` with limits: what both at
+            their worst cost beyond the sum of each, above 0 whatever the metric.
         start, end: Value where all factors are at their worst level, and where none is, with limits.
         gap: end − start, with limits.
         left_out: Factors for which there were too few samples.
@@ -109,6 +111,8 @@ def _shared_out(
     parts["low"], parts["high"] = low, high
     pairs = pd.DataFrame(list(combinations(names, 2)), columns=["factor_1", "factor_2"]).assign(interaction=index)
     pairs["low"], pairs["high"] = np.quantile(drawn_index, [0.025, 0.975], axis=0) if m > 1 else (index, index)
+    harm = ["interaction", "low", "high"] if not metric.share else ["interaction", "high", "low"]
+    pairs[["extra", "extra_low", "extra_high"]] = pairs[harm] * (-1 if metric.share else 1)
     gap = draws[:, -1] - draws[:, 0]
     low_gap, high_gap = (float(limit) for limit in np.quantile(gap, [0.025, 0.975]))
     return Attribution(
@@ -122,20 +126,41 @@ def attribution_history(
     """The shares of the same factors, with the same worst levels, at every recorded step.
 
     Returns:
-        step, factor ("" for the whole gap, of which the shares are parts), phi, low, high; steps at which a cell has
-        fewer than 10 samples are left out.
+        step, factor ("" for the whole gap, of which the shares are parts), value (above 0 towards harm, whatever the
+        metric), low, high; steps at which a cell has fewer than 10 samples are left out.
     """
     rows = []
+    sign, limits = (1, ["low", "high"]) if metric.share else (-1, ["high", "low"])
     parts = [] if attribution is None else attribution.parts[["factor", "worst"]].to_dict("records")
     worst = {str(row["factor"]): str(row["worst"]) for row in parts}
     for step, cube in cubes.items() if worst else ():
         if _cells(cube, list(worst), worst)[0].min() < MIN_CELL:
             continue
         found = _shared_out(cube, list(worst), worst, metric, rng)
-        rows.append(pd.DataFrame([("", *found.gap)], columns=["factor", "phi", "low", "high"]).assign(step=step))
-        rows.append(found.parts[["factor", "phi", "low", "high"]].assign(step=step))
-    columns = ["step", "factor", "phi", "low", "high"]
+        whole = pd.DataFrame([("", *found.gap)], columns=["factor", "phi", "low", "high"])
+        for frame in (whole, found.parts):
+            signed = sign * frame[["phi", *limits]].set_axis(["value", "low", "high"], axis=1)
+            rows.append(signed.assign(step=step, factor=frame["factor"]))
+    columns = ["step", "factor", "value", "low", "high"]
     return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
+
+
+def share_openings(shares: pd.DataFrame, step: int) -> pd.DataFrame:
+    """Between which recorded steps each factor's share surely opened: factor, before, opened, gap and its limits.
+
+    Args:
+        shares: Of :func:`attribution_history`. step: The step studied; later ones are not looked at.
+
+    Returns:
+        One row a factor of which it can be said, by the rule of :mod:`workbench.lenses.bias.opening`.
+    """
+    rows = []
+    known = shares[(shares["step"] <= step) & (shares["factor"] != "")].rename(columns={"value": "gap"})
+    for factor, own in known.groupby("factor", sort=False):
+        found = opened(own.sort_values("step", ignore_index=True))
+        if found is not None:
+            rows.append({"factor": factor} | found)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["factor", "before", "opened", "gap", "low", "high"])
 
 
 def _end(v: Float[np.ndarray, " V"], draws: Float[np.ndarray, "R V"], at: int) -> tuple[float, float, float]:

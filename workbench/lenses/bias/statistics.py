@@ -13,7 +13,7 @@ from workbench.core import ConfigError, Run, WorkbenchError
 from workbench.lenses.bias.calibration import calibrations, of_answers, of_labels
 from workbench.lenses.bias.class_metrics import class_blocks, class_table
 from workbench.lenses.bias.cube import Cube, Factor, Selection, count_cells, quoted, select
-from workbench.lenses.bias.factors import Binning, Equal, available_factors, build_factors
+from workbench.lenses.bias.factors import Binning, available_factors, build_factors
 from workbench.lenses.bias.groups import corrected, group_table, history_table, interaction_table, spread_table
 from workbench.lenses.bias.margins import Margins, margins
 from workbench.lenses.bias.metrics import MAX_ROWS, confusions, counted, difference_table, loss_columns, metric_table
@@ -29,7 +29,7 @@ from workbench.lenses.bias.sample_metrics import (
     metric_of,
     value_sql,
 )
-from workbench.lenses.bias.shapley import Attribution, attribute, attribution_history
+from workbench.lenses.bias.shapley import Attribution, attribute, attribution_history, share_openings
 from workbench.lenses.bias.slices import Slices, find_slices
 from workbench.lenses.bias.uncertainty import mean_interval
 from workbench.lenses.bias.verified import Verified, verified
@@ -70,7 +70,8 @@ class Bias:
         n_tests: Tests that share the correction behind ``q`` of groups of one or two factors and of interactions.
         slices: The worst describable subgroups, searched on one half of the samples and confirmed on the other.
         attribution: The gap between the worst and the best case, shared out among the factors; None without factors.
-        shares: The same at every recorded step: step, factor, phi with limits; the levels are those of ``attribution``.
+        shares: The same at every recorded step, see :func:`workbench.lenses.bias.shapley.attribution_history`.
+        share_openings: One row a factor whose share surely opened between two recorded steps.
         metrics: One row a level: balanced accuracy, precision, false positive rate, calibration error, Brier score.
         differences: One row a factor and measure: equalised odds, demographic parity, equity-scaled accuracy and more.
         by_class: One row a level, class and rate: see :func:`workbench.lenses.bias.class_metrics.class_table`.
@@ -92,7 +93,7 @@ class Bias:
     choices: tuple[MetricName, ...]
     classes: tuple[str, ...]
     bins: int
-    binning: Equal
+    binning: str
     edges: Mapping[str, tuple[float, ...]]
     tasks: tuple[str, ...]
     steps: tuple[int, ...]
@@ -114,6 +115,7 @@ class Bias:
     slices: Slices
     attribution: Attribution | None
     shares: pd.DataFrame
+    share_openings: pd.DataFrame
     metrics: pd.DataFrame
     differences: pd.DataFrame
     by_class: pd.DataFrame
@@ -143,7 +145,7 @@ def statistics(
     metric: str | None = None,
     label: str | None = None,
     bins: int = 4,
-    binning: Equal = "counts",
+    binning: str = "counts",
     edges: Mapping[str, Sequence[float]] | None = None,
     min_support: int = MIN_SUPPORT,
     details: bool | None = None,
@@ -209,6 +211,7 @@ def statistics(
     if details is None:
         details = whole.n[0] <= MAX_ROWS
     attribution = attribute(cube, spread, measured, rng)
+    shares = attribution_history(cubes, attribution, measured, rng)
     metrics, differences, by_class = _details(selection, chosen_factors, step, classes, rng) if details else _NOTHING
     return Bias(
         task=task,
@@ -241,7 +244,8 @@ def statistics(
         notes=notes,
         slices=find_slices(cube.part(0), cube.part(1), measured),
         attribution=attribution,
-        shares=attribution_history(cubes, attribution, measured, rng),
+        shares=shares,
+        share_openings=share_openings(shares, step),
         metrics=metrics,
         differences=differences,
         by_class=by_class,
