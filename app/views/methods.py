@@ -11,9 +11,11 @@ import training
 from choice import SAMPLES, collection, folders, look_later
 from widgets import one_of
 from workbench.core import WorkbenchError
-from workbench.demos import RECIPES
+from workbench.demos import RECIPES, Recipe
 from workbench.demos.board import Row, read_board
+from workbench.demos.costs import read_costs
 from workbench.lenses.claims_figure import Measured, claims_figure
+from workbench.lenses.cost_figure import Costed, cost_figure
 from workbench.methods import FAMILIES, METHODS, Description, describe
 
 LIST, BOARD = "Methods", "Claims board"
@@ -22,6 +24,8 @@ BADGES = {
     "does not hold at this scale": ":red-badge[✕ does not hold here]",
     "cannot tell": ":gray-badge[? cannot tell]",
 }
+#: What the plane of costs can show upwards.
+GAINS = {"score": "mean accuracy, %", "delta": "mean relative gain against a net a task, %"}
 #: Runs of the board that are offered at once.
 MAX_RUNS = 6
 
@@ -94,6 +98,8 @@ def one_method(method: Description, rows: list[Row]) -> None:
             training.panel(next(recipe for recipe in recipes if recipe.name == name))
     for unit, group in groupby(sorted(rows, key=lambda row: row.unit), key=lambda row: row.unit):
         figure(list(group), f"{method.slug} {unit}")
+    for recipe in recipes:
+        plane(recipe)
     for row in rows:
         claim(row)
     for name in dict.fromkeys(row.recipe for row in rows):
@@ -102,6 +108,27 @@ def one_method(method: Description, rows: list[Row]) -> None:
         st.code(method.equations, language=None)
         st.markdown(parts.plain(method.letters))
         st.caption(parts.plain(method.cite))
+
+
+def plane(recipe: Recipe) -> None:
+    """What the ways of training of a recipe cost and how well they do, where it says so and they were trained."""
+    points = read_costs(recipe.name)
+    if recipe.plane is None or not points:
+        return
+    with st.container(horizontal=True):
+        cost = one_of("Cost", list(recipe.plane.costs), "cost", name=recipe.plane.costs.__getitem__)
+        gain = one_of("Gain", list(GAINS), "gain", name=GAINS.__getitem__)
+    values = {point.variant: [100 * x for x in point.score] if gain == "score" else point.delta for point in points}
+    drawn = cost_figure(
+        [Costed(point.variant, point.costs[cost], values[point.variant]) for point in points],
+        recipe.plane.costs[cost],
+        GAINS[gain],
+    )
+    parts.chart(drawn, f"costs {recipe.name}", "Mean accuracy and cost of every way of training, with 95 % intervals")
+    st.caption(
+        f"Means over {len(points[0].seeds)} seeds with 95 % intervals; ways of one cost stand side by side. The "
+        f"relative gain is the mean over tasks of score / score of {recipe.plane.reference} − 1."
+    )
 
 
 def figure(rows: list[Row], key: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -70,7 +71,21 @@ def test_a_method_shows_its_words_its_equations_and_its_claims(open_app: OpenApp
     own = [row for row in board if row.method == slug]
     for row in own:
         assert row.sentence in text(app)
-    assert len(app.get("plotly_chart")) == len({row.unit for row in own})
+    planes = [recipe for recipe in WITH_CLAIMS if recipe.method == slug and recipe.plane]
+    assert len(app.get("plotly_chart")) == len({row.unit for row in own}) + len(planes)
+
+
+def test_the_plane_of_costs_changes_its_axes(open_app: OpenApp, folder: Path, board):
+    app = open_methods(open_app, folder, method="gradsplit", cost="parameters", gain="delta")
+    plane = next(recipe.plane for recipe in WITH_CLAIMS if recipe.plane)
+    figure = next(
+        found
+        for chart in app.get("plotly_chart")
+        if "costs" in (found := json.loads(chart.proto.spec))["layout"]["title"]["text"]
+    )
+    assert figure["layout"]["xaxis"]["title"]["text"] == "parameters"
+    assert "relative gain" in figure["layout"]["yaxis"]["title"]["text"]
+    assert {trace["name"] for trace in figure["data"]} == {*plane.variants, "best for its cost"}
 
 
 def test_the_board_lists_every_claim(open_app: OpenApp, folder: Path, board):

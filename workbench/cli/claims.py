@@ -12,7 +12,8 @@ from workbench.cli.output import json_option, print_json
 from workbench.core import ConfigError
 from workbench.demos import RECIPES, Recipe, find_recipe
 from workbench.demos.board import table, write_board
-from workbench.demos.claims import Failure, findings, orders_of, train_all
+from workbench.demos.claims import Failure, findings, orders_of, results_of, train_all
+from workbench.demos.costs import points_of, write_costs
 
 #: Seeds that --quick takes.
 QUICK_SEEDS = 1
@@ -65,6 +66,8 @@ def command(
     rows = findings(recipes, orders)
     folder = board or runs / "board"
     write_board(folder, rows)
+    for recipe in recipes:
+        write_costs(folder, recipe, points_of(recipe, results_of(recipe, orders)))
     if as_json:
         print_json({"rows": rows, "failures": failures, "stopped": bool(stopped), "board": folder})
     else:

@@ -135,15 +135,19 @@ def findings(recipes: Sequence[Recipe], orders: Sequence[Order]) -> list[Row]:
     """The board's rows from the runs that are done."""
     rows: list[Row] = []
     for recipe in recipes:
-        trained: dict[int, dict[str, dict[str, float]]] = {}
-        seconds: list[float] = []
         own = [order for order in orders if order.recipe == recipe.name]
-        for order in own:
-            if found := results_at(order.path):
-                trained.setdefault(order.seed, {})[order.variant] = found
-                seconds.append(_seconds(order.path))
-        rows += rows_of(recipe, trained, seconds, short=any(order.short for order in own))
+        seconds = [_seconds(order.path) for order in own if results_at(order.path)]
+        rows += rows_of(recipe, results_of(recipe, orders), seconds, short=any(order.short for order in own))
     return rows
+
+
+def results_of(recipe: Recipe, orders: Sequence[Order]) -> dict[int, dict[str, dict[str, float]]]:
+    """Seed -> variant -> results of a recipe's runs that are done."""
+    trained: dict[int, dict[str, dict[str, float]]] = {}
+    for order in orders:
+        if order.recipe == recipe.name and (found := results_at(order.path)):
+            trained.setdefault(order.seed, {})[order.variant] = found
+    return trained
 
 
 def _seconds(path: Path) -> float:

@@ -55,6 +55,23 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Plane:
+    """Which results are laid against each other to see what a way of training costs.
+
+    Attributes:
+        variants: The runs that solve one problem, so that their scores compare.
+        score: The mean score over tasks; ``<score>/<task>`` are those of the tasks.
+        costs: Result -> what it is, with its unit.
+        reference: The variant against which relative gains are taken.
+    """
+
+    variants: tuple[str, ...]
+    score: str
+    costs: Mapping[str, str]
+    reference: str
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A small training experiment that records one run or several.
 
@@ -68,9 +85,10 @@ class Recipe:
         claims: What is said of the method, checked by ``workbench claims``.
         seeds: The seeds that the claims board reports.
         tuning_seeds: The seeds that settings were chosen on; none of them is reported.
+        plane: What its ways of training cost; None where they all cost alike.
 
     Raises:
-        ConfigError: a seed is both reported and tuned on, or a claim names an unknown variant.
+        ConfigError: a seed is both reported and tuned on, or a claim or the plane names an unknown variant.
     """
 
     name: str
@@ -82,12 +100,13 @@ class Recipe:
     claims: tuple[Claim, ...] = ()
     seeds: tuple[int, ...] = ()
     tuning_seeds: tuple[int, ...] = ()
+    plane: Plane | None = None
 
     def __post_init__(self) -> None:
         if shared := set(self.seeds) & set(self.tuning_seeds):
             raise ConfigError(f"Recipe '{self.name}' reports seeds that it was tuned on: {sorted(shared)}.")
-        for claim in self.claims:
-            for variant in claim.variants:
+        for named in (*(claim.variants for claim in self.claims), *([self.plane.variants] if self.plane else [])):
+            for variant in named:
                 self.variant(variant)
 
     @property

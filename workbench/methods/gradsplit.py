@@ -25,7 +25,8 @@ its owner and by those tasks that were seen to help it. Nothing is added to the 
 before.
 
 Look at: the Conflict lens, view Channel groups before and after, which shows who pulls against whom on each task's
-filters, and what the split lets in. The views Gradient flows and Influence beside it show how much, and why.
+filters, and what the split lets in. The views Gradient flows and Influence beside it show how much, and why. The plane
+of cost and accuracy below shows what sharing, splitting and a net a task cost to run.
 
 Family: multi-task
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.demos.recipe import Claim, Recipe, Variant
+from workbench.demos.recipe import Claim, Plane, Recipe, Variant
 
 STEPS = 400
 NO_FIGURES = "stated in its abstract, for several tasks on pictures of people; its figures were not found"
@@ -38,6 +38,15 @@ RECIPE = Recipe(
     method="gradsplit",
     seeds=(10, 11, 12, 13, 14),
     tuning_seeds=(100, 101, 102),
+    plane=Plane(
+        variants=(
+            *("shared", "gradsplit", "gradsplit-trials", "pcgrad", "recon", "single-nets"),
+            *("narrow-shared", "narrow-gradsplit", "wide-shared", "wide-gradsplit"),
+        ),
+        score="score",
+        costs={"flops": "floating-point operations for one picture", "parameters": "parameters"},
+        reference="single-nets",
+    ),
     claims=(
         Claim(
             "beats-sharing",
