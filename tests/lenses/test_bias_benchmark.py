@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workbench.lenses.bias import benchmark
+from workbench.lenses.bias import benchmark, large_benchmark
 from workbench.lenses.bias.statistics import statistics
 
 
@@ -32,3 +32,21 @@ def test_the_table_names_every_approach():
     table = benchmark.markdown(seconds)
     assert f"| {benchmark.OURS} | 500 | 1.00" in table
     assert len(table.splitlines()) == 2 + len(seconds)
+
+
+def test_many_predictions_are_timed_from_files_with_and_without_details():
+    seconds = large_benchmark.run(rows=3000, rounds=2)
+    assert list(seconds) == [large_benchmark.BARE, large_benchmark.LENS, large_benchmark.DETAILS]
+    assert all(len(rounds) == 2 for rounds in seconds.values())
+    table = large_benchmark.markdown(seconds, rows=3000)
+    assert len([line for line in table.splitlines() if line.startswith("|")]) == 5
+    assert "3,000 predictions with 4 attributes" in table
+
+
+def test_the_bare_query_counts_what_the_lens_counts(tmp_path):
+    run = benchmark.write(tmp_path / "run", benchmark.draw(2000))
+    calls = large_benchmark.approaches(run)
+    bare, stats = calls[large_benchmark.BARE](), calls[large_benchmark.DETAILS]()
+    assert bare["n"].sum() == stats.n
+    assert bare["hits"].sum() / stats.n == pytest.approx(stats.overall)
+    assert len(stats.by_class)
