@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from workbench.core import RunFormatError
+from workbench.runs.table_files import is_nameless
 
 Kind = Literal["scalars", "predictions", "label_counts"]
 
@@ -110,6 +111,7 @@ def guess(names: Sequence[str], numeric: Sequence[str]) -> Mapped | None:
         names: All columns.
         numeric: Those that hold numbers: without a better reading they are scalar tags over a step column.
     """
+    names = [name for name in names if not is_nameless(name)]
     for kind in ("predictions", "label_counts"):
         columns = _assign(names, kind)
         if columns is not None:
@@ -117,7 +119,7 @@ def guess(names: Sequence[str], numeric: Sequence[str]) -> Mapped | None:
     columns = _assign(names, "scalars") or {}
     if {"step", "tag", "value"} <= set(columns):
         return Mapped("scalars", columns)
-    rest = tuple(name for name in numeric if name not in columns.values())
+    rest = tuple(name for name in numeric if name in names and name not in columns.values())
     if "step" in columns and rest:
         return Mapped("scalars", {role: columns[role] for role in ("step", "wall_time") if role in columns}, rest)
     return None

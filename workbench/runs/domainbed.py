@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from workbench.core import Domain, Problem, RunFormatError, RunWriter
-from workbench.runs.format import Format, as_number, as_step
+from workbench.runs.format import Format, Points, as_number, as_step
 
 FILE = "results.jsonl"
 #: Names of the environments by dataset, as DomainBed's tables print them.
@@ -38,20 +39,29 @@ def sources(path: Path) -> list[Path]:
 
 def records(file: Path) -> tuple[list[dict[str, Any]], list[Problem]]:
     """The records of a results.jsonl; lines that are no records are skipped and counted."""
-    found, bad = [], []
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            if not isinstance(record["args"]["test_envs"], list):
-                raise TypeError
-        except (ValueError, KeyError, TypeError):
-            bad.append(number)
-        else:
-            found.append(record)
-    problems = [Problem(file, f"{len(bad)} line(s) are no DomainBed records, first line {bad[0]}")] if bad else []
-    return found, problems
+    bad: list[int] = []
+    found = list(_each(file, bad))
+    return found, _described(file, bad)
+
+
+def _each(file: Path, bad: list[int]) -> Iterator[dict[str, Any]]:
+    """The records one by one; the numbers of lines that are none go to ``bad``."""
+    with file.open(encoding="utf-8", errors="replace") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+                if not isinstance(record["args"]["test_envs"], list):
+                    raise TypeError
+            except (ValueError, KeyError, TypeError, RecursionError):
+                bad.append(number)
+            else:
+                yield record
+
+
+def _described(file: Path, bad: list[int]) -> list[Problem]:
+    return [Problem(file, f"{len(bad)} line(s) are no DomainBed records, first line {bad[0]}")] if bad else []
 
 
 def read(path: Path, writer: RunWriter) -> list[Problem]:
@@ -61,39 +71,38 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
         RunFormatError: not one line of the file is a record.
     """
     file = path / FILE
-    entries, problems = records(file)
-    if not entries:
-        raise RunFormatError(f"{file} holds no DomainBed record.")
-    arguments = entries[-1]["args"]
-    names = _environment_names(str(arguments.get("dataset", "")), entries[-1])
-    step, tag, value = [], [], []
-    for position, record in enumerate(entries):
-        at = as_step(record.get("step"), position)
+    points, wall_time = Points(writer), file.stat().st_mtime
+    bad: list[int] = []
+    record: dict[str, Any] = {}
+    names: dict[int, str] = {}
+    for position, record in enumerate(_each(file, bad)):
+        at, dataset = as_step(record.get("step"), position), str(record["args"].get("dataset", ""))
         for key, item in record.items():
             number = as_number(item)
             if key == "step" or number is None:
                 continue
             match = _ENVIRONMENT.match(key)
-            step.append(at)
-            tag.append(f"accuracy/{names[int(match[1])]}/{match[2]}" if match else key)
-            value.append(number)
-    writer.write("scalars", {"step": step, "tag": tag, "value": value, "wall_time": file.stat().st_mtime})
-    held_out = set(arguments["test_envs"])
-    hyperparameters = entries[-1].get("hparams")
+            if match:
+                name = names.setdefault(int(match[1]), _environment_name(dataset, int(match[1])))
+            points.add(at, f"accuracy/{name}/{match[2]}" if match else key, number, wall_time)
+    points.write()
+    if not record:
+        raise RunFormatError(f"{file} holds no DomainBed record.")
+    arguments, hyperparameters = record["args"], record.get("hparams")
+    held_out = {index for index in arguments["test_envs"] if isinstance(index, int)}
     writer.update(
         name=f"{arguments.get('algorithm')} on {arguments.get('dataset')}, {path.name[:8]}",
         method=str(arguments.get("algorithm")),
         seed=arguments.get("seed") if isinstance(arguments.get("seed"), int) else None,
-        domains=[Domain(name, held_out=index in held_out) for index, name in names.items()],
+        domains=[Domain(name, held_out=index in held_out) for index, name in sorted(names.items())],
         config=arguments | {"hparams": hyperparameters if isinstance(hyperparameters, dict) else {}},
     )
-    return problems
+    return _described(file, bad)
 
 
-def _environment_names(dataset: str, record: dict[str, Any]) -> dict[int, str]:
-    indices = sorted({int(match[1]) for key in record if (match := _ENVIRONMENT.match(key))})
+def _environment_name(dataset: str, index: int) -> str:
     known = ENVIRONMENTS.get(dataset, ())
-    return {index: known[index] if index < len(known) else f"env{index}" for index in indices}
+    return known[index] if index < len(known) else f"env{index}"
 
 
 FORMAT = Format("domainbed", "DomainBed results", recognises, sources, read)

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 #: The log's files are looked at again after this many seconds at the earliest.
 RECHECK_SECONDS = 1.0
 #: Part of every cache key: raise it when a reader changes what it writes.
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 
 
 class ForeignRun(Run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,8 +20,13 @@ _MOST_POINTS = 2**16
 
 
 def as_number(value: object) -> float | None:
-    """A JSON number as a float; None for anything else, truth values included."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """A JSON number as a float, infinite where too large for one; None for anything else, truth values included."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def as_step(value: object, otherwise: int) -> int:
@@ -83,7 +89,7 @@ class Points:
         self._tag: list[str] = []
 
     def add(self, step: int, tag: str, value: float, wall_time: float) -> None:
-        """One point."""
+        """One point. Raises OverflowError, and adds nothing, for a step beyond 64 bits."""
         self._step.append(step)
         self._tag.append(self._tags.setdefault(tag, tag))
         self._value.append(value)

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from workbench.core import Problem, RunWriter
-from workbench.runs.format import Format
+from workbench.runs.format import Format, Points, as_step
 
 _SUFFIXES = (".txt", ".log", ".out")
 _HEADER = "LOG FORMAT |"
@@ -34,28 +34,28 @@ def sources(path: Path) -> list[Path]:
 def read(path: Path, writer: RunWriter) -> list[Problem]:
     """Every number of an epoch's line under its phase and name; lines with another count of numbers are skipped."""
     names: list[str] = []
-    step, tag, value = [], [], []
-    skipped = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        if _HEADER in line:
-            names = [word for word in line.split(_HEADER, 1)[1].replace("|", " ").split() if word.upper() != "TIME"]
-            continue
-        match = _EPOCH.search(line)
-        if not match or not names:
-            continue
-        pieces = _PHASE.split(match[2])
-        for phase, text in zip(pieces[1::2], pieces[2::2], strict=True):
-            numbers = [float(found) for found in _NUMBER.findall(text.split("Time:")[0])]
-            if len(numbers) != len(names):
-                skipped.append(number)
+    points, wall_time = Points(writer), path.stat().st_mtime
+    n_skipped, first = 0, 0
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        for number, line in enumerate(stream, start=1):
+            if _HEADER in line:
+                names = [word for word in line.split(_HEADER, 1)[1].replace("|", " ").split() if word.upper() != "TIME"]
                 continue
-            step += [int(match[1])] * len(names)
-            tag += [f"{phase.lower()}/{name}" for name in names]
-            value += numbers
-    writer.write("scalars", {"step": step, "tag": tag, "value": value, "wall_time": path.stat().st_mtime})
-    if not skipped:
+            match = _EPOCH.search(line)
+            if not match or not names:
+                continue
+            step, pieces = as_step(int(match[1][:17]), number), _PHASE.split(match[2])
+            for phase, text in zip(pieces[1::2], pieces[2::2], strict=True):
+                numbers = _NUMBER.findall(text.split("Time:")[0])
+                if len(numbers) == len(names):
+                    for name, value in zip(names, numbers, strict=True):
+                        points.add(step, f"{phase.lower()}/{name}", float(value), wall_time)
+                else:
+                    n_skipped, first = n_skipped + 1, first or number
+    points.write()
+    if not n_skipped:
         return []
-    return [Problem(path, f"{len(skipped)} part(s) of lines do not match LOG FORMAT, first in line {skipped[0]}")]
+    return [Problem(path, f"{n_skipped} part(s) of lines do not match LOG FORMAT, first in line {first}")]
 
 
 FORMAT = Format("libmtl", "LibMTL output", recognises, sources, read)

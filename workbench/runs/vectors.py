@@ -6,19 +6,23 @@ TensorBoard projector's ``tensors.tsv`` beside ``metadata.tsv``. Every array of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from workbench.core import Attribute, Domain, Problem, RunFormatError, RunWriter, Task
+from workbench.core import Domain, Problem, RunFormatError, RunWriter, Task, WorkbenchError
 from workbench.runs.format import Format
-from workbench.runs.tables import codes, described_attributes, load_table
+from workbench.runs.table_files import chunks, is_nameless, load_table
+from workbench.runs.table_samples import AttributeColumns, texts
 
 _ARRAYS = ("embeddings.npy", "embeddings.npz", "embeddings.safetensors", "embeddings.parquet", "tensors.tsv")
 _METADATA = ("metadata.parquet", "metadata.csv", "metadata.tsv", "metadata.jsonl")
+#: Rows that are read together.
+_ROWS = 2**13
 _DOMAIN = ("domain", "environment", "env", "dataset", "source")
 _CLASS = ("label", "class", "target", "y")
 
@@ -43,8 +47,7 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
     """
     array_file, metadata_file = sources(path)
     frame = load_table(metadata_file)
-    layers = _layers(array_file)
-    for layer, values in layers.items():
+    for layer, values in _layers(array_file):
         if values.ndim != 2 or values.dtype.kind not in "fiu":
             raise RunFormatError(
                 f"{array_file}: '{layer}' must be numbers of shape [N, D]; got {values.dtype} {values.shape}."
@@ -52,37 +55,50 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
         if len(values) != len(frame):
             rows = f"'{layer}' has {len(values)} rows, {metadata_file.name} has {len(frame)}"
             raise RunFormatError(f"{array_file}: {rows}; the projector's files of one column have no header.")
-        writer.embedding(0, layer, values.astype(np.float32), np.arange(len(values)))
+        writer.embedding(0, layer, np.asarray(values, np.float32), np.arange(len(values)))
     _describe(frame, writer)
     return []
 
 
-def _layers(file: Path) -> Mapping[str, np.ndarray]:
+def _layers(file: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of a file one after the other."""
     try:
         if file.suffix == ".npz":
             # np.load leaves the file open when the archive is damaged; a stream of ours is closed in any case.
             with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-        if file.suffix == ".safetensors":
-            from safetensors.numpy import load_file
+                yield from ((name, archive[name]) for name in archive.files)
+        elif file.suffix == ".safetensors":
+            from safetensors import safe_open
 
-            return load_file(file)
-        if file.suffix == ".npy":
-            return {"embeddings": np.load(file, allow_pickle=False)}
-        if file.suffix == ".parquet":
-            return {"embeddings": _columns(load_table(file))}
-        return {"embeddings": np.loadtxt(file, delimiter="\t", ndmin=2)}
-    except RunFormatError:
+            with safe_open(file, "numpy") as tensors:
+                yield from ((name, tensors.get_tensor(name)) for name in tensors.keys())  # noqa: SIM118
+        elif file.suffix == ".npy":
+            yield "embeddings", np.load(file, allow_pickle=False)
+        elif file.suffix == ".parquet":
+            yield "embeddings", np.concatenate([_columns(frame) for frame in chunks(file, _ROWS)])
+        else:
+            yield "embeddings", _tensors(file)
+    except WorkbenchError:
         raise
     except Exception as error:  # numpy, zipfile and safetensors raise many kinds on damaged bytes
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunFormatError(f"{file} is not a readable array file ({first_line}).") from None
 
 
+def _tensors(file: Path) -> np.ndarray:
+    """The projector's table of numbers [N, D]."""
+    pieces = []
+    with file.open(encoding="utf-8") as stream:
+        while lines := list(islice(stream, _ROWS)):
+            if any(line.strip() for line in lines):
+                pieces.append(np.loadtxt(lines, delimiter="\t", ndmin=2).astype(np.float32))
+    return np.concatenate(pieces)
+
+
 def _columns(frame: pd.DataFrame) -> np.ndarray:
     if frame.shape[1] == 1 and not pd.api.types.is_numeric_dtype(frame.iloc[:, 0]):
-        return np.array([np.asarray(row, float) for row in frame.iloc[:, 0]])
-    return frame.select_dtypes("number").to_numpy(float)
+        return np.array([np.asarray(row, np.float32) for row in frame.iloc[:, 0]])
+    return frame[[name for name in frame.select_dtypes("number") if not is_nameless(str(name))]].to_numpy(np.float32)
 
 
 def _describe(frame: pd.DataFrame, writer: RunWriter) -> None:
@@ -92,17 +108,19 @@ def _describe(frame: pd.DataFrame, writer: RunWriter) -> None:
     columns: dict[str, Any] = {"sample": np.arange(len(frame))}
     tasks: list[Task] = []
     if domain is not None:
-        columns["domain"] = frame[domain].astype(str).to_numpy(object)
+        columns["domain"] = texts(frame[domain], "unknown")
         writer.update(domains=[Domain(name) for name in sorted(set(columns["domain"]))])
     if label is not None:
-        classes = sorted(frame[label].astype(str).unique())
-        columns["target_label"] = codes(frame[label], classes)
+        classes = sorted(set(texts(frame[label], "unknown")))
+        codes = pd.Index(classes, dtype=object).get_indexer(texts(frame[label], "unknown"))
+        columns["target_label"] = codes.astype(np.int64)
         tasks = [Task("label", "classification", tuple(classes))]
-    rest = tuple(name for name in frame.columns if name not in (domain, label))
-    attributes: list[Attribute]
-    attributes, values = described_attributes(frame, rest)
-    writer.samples(columns | values)
-    writer.update(tasks=tasks, attributes=attributes)
+    rest = [name for name in frame.columns if name not in (domain, label) and not is_nameless(name)]
+    attributes = AttributeColumns({name: frame[name].dtype.kind in "iuf" for name in rest}, len(frame))
+    attributes.add(frame)
+    declared = attributes.declared(len(frame))
+    writer.samples(columns | attributes.values(frame))
+    writer.update(tasks=tasks, attributes=declared)
 
 
 FORMAT = Format("vectors", "embeddings with metadata", recognises, sources, read)
