@@ -104,7 +104,7 @@ def with_tables(text: str, tables: Mapping[str, str]) -> str:
 @click.argument("names", nargs=-1, type=click.Choice([*BENCHMARKS, MANY_GROUPS, FORECAST]))
 @click.option("--rounds", type=click.IntRange(2), default=7, show_default=True, help="Repeats; the median is shown.")
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the tables to this file; others in it stay."
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Put the tables into this file; others in it stay."
 )
 @click.option("--quick", is_flag=True, help="forecast: five problems and few steps, to see that it runs.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="forecast: where results are kept.")
@@ -120,12 +120,11 @@ def command(
     workbench bench groups-10m                do ten million predictions stay interactive?
     workbench bench forecast                  are forecasts of conflict true?
 
-    Figures are ratios measured in turn within one run; every table says to what ("groups-10m": seconds). They take
-    minutes. "forecast"
-    forecasts a hundred problems, trains them all, and compares: half an hour or more. Ctrl+C stops it; it goes on where
-    it was when it is started again.
+    Figures are ratios measured in turn within one run; every table says to what. They take minutes. "groups-10m"
+    measures seconds. "forecast" forecasts a hundred problems, trains them all, and compares: half an hour or more.
+    Ctrl+C stops it; it goes on where it was when it is started again.
     """
-    on_request = {
+    on_request: dict[str, tuple[str, Callable[[int], Measured]]] = {
         MANY_GROUPS: ("Accuracy of all groups of ten million predictions", _many_groups),
         FORECAST: ("Forecasts of the cost of sharing", partial(_forecast, folder, quick)),
     }
