@@ -11,16 +11,13 @@ import background
 import came_true
 import parts
 from choice import SAMPLES, TRAINED, UPLOADS, collection, current, trained, valid
+from problem_files import problem_files
 from widgets import one_of
 from workbench.core import Run, WorkbenchError
 from workbench.forecast import figures, is_forecast, read_forecast
 from workbench.forecast.plan import MAX_STEPS
 from workbench.forecast.templates import TEMPLATES, write
 
-#: Problem files offered at most, and how deep below the folder they are looked for.
-MAX_FILES, DEPTH = 60, 2
-#: What a Python file must mention to be offered as a problem file. Nothing is run to find that out.
-SIGNS = ("tasks", "def losses", "def batches")
 VIEWS = {
     "where": "Where",
     "matrix": "Who pays for whom",
@@ -57,22 +54,6 @@ def place() -> Path:
     choice = current()
     own = choice.folder in (SAMPLES, TRAINED, UPLOADS, "")
     return trained() if own else choice.runs.folder
-
-
-def problem_files(folder: Path) -> list[Path]:
-    """Python files that look like a problem, by their text alone."""
-    found = []
-    for pattern in ("/".join(["*"] * depth + ["*.py"]) for depth in range(DEPTH + 1)):
-        for file in sorted(folder.glob(pattern)):
-            try:
-                source = file.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError):
-                continue
-            if all(sign in source for sign in SIGNS) or "Problem(" in source:
-                found.append(file)
-            if len(found) >= MAX_FILES:
-                return found
-    return found
 
 
 def new_file(folder: Path) -> None:

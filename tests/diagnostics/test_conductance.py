@@ -124,6 +124,10 @@ def test_a_layer_beside_the_way_leaves_a_gap():
 def test_errors_name_what_is_wrong(net, images):
     with pytest.raises(ConfigError, match="no layer 'nowhere'. It has: features, act"):
         conductance(net, images, layer="nowhere", task="a")
+    with pytest.raises(ConfigError, match="'act' runs 2 times for one answer"):
+        conductance(
+            net, images, layer="act", forward=lambda model, x: {"a": model(x)["a"], "b": model(x)["b"]}, task="a"
+        )
     with pytest.raises(ConfigError, match="Say which task"):
         conductance(net, images, layer="act")
     with pytest.raises(ConfigError, match="layer with places"):

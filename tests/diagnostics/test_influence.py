@@ -221,5 +221,8 @@ def test_errors_name_what_is_wrong():
         influence_function(view, view, ["g"])
     with pytest.raises(ConfigError, match="positive"):
         influence_function(view, view, ["g"] * 4, 0)
+    wide = HeadView(np.zeros((4, 3001)), np.zeros(4, dtype=np.int64), np.zeros((2, 3001)))
+    with pytest.raises(ConfigError, match="6,002 parameters"):
+        influence_function(wide, wide, ["g"] * 4)
     with pytest.raises(ConfigError, match="training sample needs a group"):
         summed(np.zeros((2, 1)), ["g"], ["a"])

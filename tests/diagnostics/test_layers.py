@@ -25,11 +25,11 @@ def test_layers_come_in_order_under_their_outermost_name_and_outputs_are_left_ou
     net = Net().train()
     found = layers(net, torch.rand(5, 1, 4, 4))
     assert found == (
-        Layer("block.0", True, False),
-        Layer("block", True, False),
-        Layer("flat", False, True),
-        Layer("heads.b.0", False, False),
-        Layer("heads.b.1", False, True),
+        Layer("block.0", True, True, False),
+        Layer("block", True, False, False),
+        Layer("flat", False, False, True),
+        Layer("heads.b.0", False, False, False),
+        Layer("heads.b.1", False, False, True),
     )
     assert net.training
     assert not net.block._forward_hooks
@@ -40,3 +40,11 @@ def test_a_forward_of_the_users_own_and_one_tensor_as_output():
     found = layers(net, torch.rand(3, 6), forward=lambda model, x: model(2 * x))
     assert [layer.name for layer in found] == ["0", "1"]
     assert found[1].last
+
+
+def test_a_layer_that_runs_twice_is_left_out():
+    net = Net()
+    found = layers(net, torch.rand(5, 1, 4, 4), forward=lambda model, x: {1: model(x)["a"], 2: model(x)["b"]})
+    assert [layer.name for layer in found] == []
+    once = layers(net, torch.rand(5, 1, 4, 4), forward=lambda model, x: model.heads["a"](model.flat(model.block(x))))
+    assert [layer.name for layer in once] == ["block.0", "block", "flat"]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.lenses.influence_figure import HARM, HELP, ROWS, influence_figure
-from workbench.lenses.palette import UNKNOWN
+from workbench.lenses.palette import UNKNOWN, faded
 
 
 def table(means: dict[str, float], half: float = 1.0, usual: float = 0.0) -> pd.DataFrame:
@@ -32,3 +32,8 @@ def test_of_many_groups_the_most_harmful_and_the_most_helpful_are_shown():
 def test_a_group_like_all_others_does_not_stand_out():
     fig = influence_figure({"left out": table({"a": -4.0, "b": -6.5}, usual=-5.0)}, "worst")
     assert list(fig.data[0].marker.color) == [HARM, UNKNOWN]
+
+
+def test_a_group_that_helps_less_than_the_mean_is_pale():
+    fig = influence_figure({"left out": table({"a": 4.0, "b": 6.5, "c": 9.0}, usual=6.0)}, "worst")
+    assert list(fig.data[0].marker.color) == [faded(HARM, 0.45), UNKNOWN, HELP]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -52,7 +53,7 @@ class Question:
             raise ConfigError(f"Attribution needs inputs and n_steps of at least 1; got {len(inputs)} and {n_steps}.")
         given = inputs.detach().to(device_of(model))
         ground = torch.as_tensor(baseline).detach().to(given).expand_as(given)
-        with torch.no_grad():
+        with torch.no_grad(), _once(model, layer):
             logits = task_logits(forward(model, given), task)
         if target is None:
             asked = logits.argmax(1)
@@ -105,6 +106,24 @@ class Question:
                 f"{tuple(self.inputs.shape)}."
             )
         return convolution(self.model, self.layer, self.method)
+
+
+@contextmanager
+def _once(model: nn.Module, layer: str | None) -> Iterator[None]:
+    """Raise ConfigError when a named layer runs several times inside the block."""
+    runs: list[None] = []
+    module = dict(model.named_modules()).get(layer or "")
+    handle = None if module is None else module.register_forward_hook(lambda *_: runs.append(None))
+    try:
+        yield
+    finally:
+        if handle is not None:
+            handle.remove()
+    if len(runs) > 1:
+        raise ConfigError(
+            f"Layer '{layer}' runs {len(runs)} times for one answer, so that it has no one output to ask about. "
+            "Give a forward that runs it once for all tasks."
+        )
 
 
 def layer_conductance(

@@ -43,6 +43,8 @@ from workbench.diagnostics.untouched import apply, device_of, in_batches, untouc
 
 #: Penalty on the squared parameters of the head that the influence function is about, for losses in nats a sample.
 PENALTY = 1e-3
+#: Largest number of parameters of a head whose Hessian is inverted: it takes their square in memory.
+MAX_PARAMETERS = 6000
 #: Newton's method ends when no entry of the gradient is larger, and fails after so many steps.
 TOLERANCE, MAX_NEWTON = 1e-9, 60
 
@@ -177,8 +179,14 @@ def influence_function(train: HeadView, tested: HeadView, groups: Sequence[str],
     given features. The layers before the head stay as they are.
 
     Raises:
-        ConfigError: the penalty is not positive, or not as many groups as tested samples.
+        ConfigError: the penalty is not positive, the head has more than :data:`MAX_PARAMETERS` parameters, or not as
+            many groups as tested samples.
     """
+    if train.weights.size > MAX_PARAMETERS:
+        raise ConfigError(
+            f"The head has {train.weights.size:,} parameters; leaving out by the exact Hessian is for at most "
+            f"{MAX_PARAMETERS:,}. TracIn and cosines of gradients have no such limit."
+        )
     if penalty <= 0:
         raise ConfigError(f"The penalty must be positive, or the head has no single optimum; got {penalty}.")
     fitted = refit(train, penalty)

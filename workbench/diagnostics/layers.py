@@ -19,12 +19,14 @@ class Layer:
 
     Attributes:
         places: Whether the output is [N, C, h, w], so that maps can be made of it.
+        convolution: Whether it is a convolution over pictures.
         last: Whether a linear layer makes a task's logits of just this output: a direction in it then moves a logit of
             every sample alike.
     """
 
     name: str
     places: bool
+    convolution: bool
     last: bool
 
 
@@ -33,15 +35,17 @@ def layers(
 ) -> tuple[Layer, ...]:
     """The layers between a net's inputs and its outputs, in the order in which they end; the outputs are left out.
 
-    Of modules that end in the same tensor the outermost is named, e.g. a block rather than its last activation.
+    Of modules that end in the same tensor the outermost is named, e.g. a block rather than its last activation. Left
+    out, too, are modules that run several times: they have no one output.
     """
     seen: dict[str, Tensor] = {}
     fed: dict[str, Tensor] = {}
+    again: set[str] = set()
 
     def keeper(name: str) -> Callable[..., None]:
         def keep(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
             if isinstance(output, Tensor) and output.ndim > 1 and len(output) == len(inputs):
-                seen.pop(name, None)
+                again.update({name} & set(seen))
                 seen[name] = output
                 if isinstance(module, nn.Linear) and given and isinstance(given[0], Tensor):
                     fed[name] = given[0]
@@ -55,13 +59,14 @@ def layers(
     finally:
         for handle in handles:
             handle.remove()
+    modules = dict(model.named_modules())
     ends = list(output.values()) if isinstance(output, Mapping) else [output]
     heads = {name for name, found in seen.items() if any(found is end for end in ends)}
     feeding = [fed[name] for name in heads if name in fed]
     found: dict[int, Layer] = {}
     for name, made in seen.items():
-        if name not in heads and not any(made is end for end in ends):
+        if name not in heads | again and not any(made is end for end in ends):
             last = any(made.shape == feed.shape and torch.equal(made, feed) for feed in feeding)
             found.pop(id(made), None)
-            found[id(made)] = Layer(name, made.ndim == 4, last)
+            found[id(made)] = Layer(name, made.ndim == 4, isinstance(modules[name], nn.Conv2d), last)
     return tuple(found.values())

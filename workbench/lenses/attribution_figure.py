@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 #: Samples side by side; more start a new band of rows.
 COLUMNS = 6
-#: Width of a picture and height of the words above it, in pixels.
-SIDE, WORDS = 146, 26
+#: Width of a picture and height of one and of two lines of words above it, in pixels.
+SIDE, WORDS = 146, (26, 42)
 #: Share of the values that the colour scale covers; the few beyond it take its end colours.
 COVERED = 0.98
 #: Grey of the darkest place of the picture beneath a map, so that the colours stand out.
@@ -39,7 +39,7 @@ def attribution_figure(
         pictures: In [0, 1]; C is 1 or 3.
         maps: Task -> maps.
         names: What stands above each picture.
-        answers: Task -> what stands above each map, e.g. the class it says and the true one.
+        answers: Task -> what stands above each map, e.g. the class it says and the true one; up to two lines.
         unit: Of the maps, for the colour bar.
     """
     import plotly.graph_objects as go
@@ -47,37 +47,38 @@ def attribution_figure(
 
     n, rows = len(pictures), 1 + len(maps)
     tall = round(SIDE * min(pictures.shape[2] / pictures.shape[3], 1.5))
+    words = WORDS[any("<br>" in line for lines in answers.values() for line in lines)]
     columns, bands = min(COLUMNS, max(n, 3)), -(-n // COLUMNS)
     titles = [""] * (bands * rows * columns)
     for i in range(n):
         band, column = divmod(i, columns)
-        for row, words in enumerate([names, *(answers[task] for task in maps)]):
-            titles[(band * rows + row) * columns + column] = words[i]
+        for row, lines in enumerate([names, *(answers[task] for task in maps)]):
+            titles[(band * rows + row) * columns + column] = lines[i]
     fig = make_subplots(
         bands * rows,
         columns,
         subplot_titles=titles,
         horizontal_spacing=0.012,
-        vertical_spacing=WORDS / (bands * rows * (tall + WORDS)),
+        vertical_spacing=words / (bands * rows * (tall + words)),
     )
-    end = _end(maps)
+    end = scale_end(list(maps.values()))
     for i in range(n):
         band, column = divmod(i, columns)
         place = {"row": band * rows + 1, "col": column + 1}
-        fig.add_trace(go.Image(z=_coloured(pictures[i]), hoverinfo="skip"), **place)
+        fig.add_trace(go.Image(z=coloured(pictures[i]), hoverinfo="skip"), **place)
         for row, values in enumerate(maps.values(), start=2):
             place["row"] = band * rows + row
-            fig.add_trace(_beneath(pictures[i]), **place)
+            fig.add_trace(beneath(pictures[i]), **place)
             fig.add_trace(
                 go.Heatmap(z=values[i], coloraxis="coloraxis", hovertemplate="%{z:.3g}<extra></extra>"), **place
             )
-    _lay_out(fig, bands * rows, tall, end, unit)
+    _lay_out(fig, bands * rows, tall + words, end, unit)
     return fig
 
 
-def _lay_out(fig: go.Figure, rows: int, tall: int, end: float, unit: str) -> None:
+def _lay_out(fig: go.Figure, rows: int, row: int, end: float, unit: str) -> None:
     fig.update_layout(
-        height=rows * (tall + WORDS) + 12,
+        height=rows * row + 12,
         margin={"l": 8, "r": 8, "t": 28, "b": 6},
         coloraxis={
             "cmin": -end,
@@ -87,7 +88,7 @@ def _lay_out(fig: go.Figure, rows: int, tall: int, end: float, unit: str) -> Non
                 "title": {"text": unit, "side": "right"},
                 "thickness": 12,
                 "lenmode": "pixels",
-                "len": min(300, rows * (tall + WORDS) - WORDS),
+                "len": min(300, rows * row - 40),
                 "y": 1,
                 "yanchor": "top",
             },
@@ -109,19 +110,21 @@ def see_through() -> list[tuple[float, str]]:
     return [*left, (0.5, "rgba(255, 255, 255, 0)"), *right]
 
 
-def _end(maps: Mapping[str, np.ndarray]) -> float:
+def scale_end(maps: Sequence[np.ndarray]) -> float:
     """The end of the colour scale: where :data:`COVERED` of the values that are not 0 lie; 1 without any."""
-    sizes = np.concatenate([np.abs(values).ravel() for values in maps.values()])
+    sizes = np.concatenate([np.abs(values).ravel() for values in maps])
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     return float(np.quantile(sizes, COVERED)) if len(sizes) else 1.0
 
 
-def _coloured(picture: Float[np.ndarray, "C H W"]) -> np.ndarray:
+def coloured(picture: Float[np.ndarray, "C H W"]) -> np.ndarray:
+    """Bytes [H, W, 3] of a picture in [0, 1]."""
     coloured = np.broadcast_to(picture, (3, *picture.shape[1:]))
     return np.round(255 * np.clip(np.moveaxis(coloured, 0, -1), 0, 1)).astype(np.uint8)
 
 
-def _beneath(picture: Float[np.ndarray, "C H W"]) -> go.Image:
+def beneath(picture: Float[np.ndarray, "C H W"]) -> go.Image:
+    """A picture in pale grey, light ground, to lie beneath a map."""
     import plotly.graph_objects as go
 
     grey = np.clip(picture.mean(axis=0), 0, 1)
@@ -129,4 +132,4 @@ def _beneath(picture: Float[np.ndarray, "C H W"]) -> go.Image:
         grey = 1 - grey
     span = float(grey.max() - grey.min()) or 1.0
     pale = PALE + (1 - PALE) * (grey - grey.min()) / span
-    return go.Image(z=_coloured(pale[None]), hoverinfo="skip")
+    return go.Image(z=coloured(pale[None]), hoverinfo="skip")

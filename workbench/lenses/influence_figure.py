@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from workbench.lenses.palette import DIVERGING, UNKNOWN
+from workbench.lenses.palette import DIVERGING, UNKNOWN, faded
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -23,8 +23,8 @@ ROW, AROUND = 26, 92
 def influence_figure(tables: Mapping[str, pd.DataFrame], group: str) -> go.Figure:
     """A panel a method; a row a training group, the most harmful by the first method on top.
 
-    Orange hurts, blue helps: the interval misses 0 and the mean over all training samples (dotted) on one side. The
-    dot is the mean influence of a sample of the group, the line its 95 % interval.
+    Orange hurts, blue helps: the interval misses 0 and the mean over all training samples (dotted) on one side; pale
+    where it misses only that mean. The dot is the mean influence of a sample of the group, the line its 95 % interval.
 
     Args:
         tables: Method -> columns source, group, n, total, mean, low, high, usual, the last four in the
@@ -64,7 +64,9 @@ def _dots(part: pd.DataFrame) -> go.Scatter:
     import plotly.graph_objects as go
 
     hurts, helps = part["high"] < part["usual"].clip(upper=0), part["low"] > part["usual"].clip(lower=0)
-    colours = np.where(hurts, HARM, np.where(helps, HELP, UNKNOWN))
+    less, more = part["high"] < part["usual"], part["low"] > part["usual"]
+    kinds = {HARM: hurts, HELP: helps, faded(HARM, 0.45): less, faded(HELP, 0.45): more}
+    colours = np.select(list(kinds.values()), list(kinds), UNKNOWN)
     return go.Scatter(
         x=part["mean"],
         y=part.index,

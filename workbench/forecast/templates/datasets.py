@@ -67,4 +67,5 @@ def losses(model: Net, batch: Batch) -> dict[str, Tensor]:  # (needed) may be as
 
 
 def outputs(model: Net, inputs: Tensor) -> dict[str, Tensor]:  # for attribution: every dataset's head on any picture
-    return {name: model(inputs, name) for name in tasks}
+    features = model.encoder(inputs)  # once, so that a layer has one output
+    return {name: head(features) for name, head in model.heads.items()}

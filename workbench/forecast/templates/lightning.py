@@ -88,4 +88,5 @@ def optimizer(model: Model) -> torch.optim.Optimizer:
 def outputs(
     model: Model, inputs: Tensor
 ) -> dict[str, Tensor]:  # for attribution; else what the module's forward returns
-    return {task: head(model.backbone(inputs)) for task, head in model.heads.items()}
+    features = model.backbone(inputs)  # once, so that a layer has one output
+    return {task: head(features) for task, head in model.heads.items()}
