@@ -101,6 +101,8 @@ def test_one_seed_says_nothing_surely(tmp_path):
     found = read_forecast(record(tmp_path / "run", {(0, 1): 0.5}, seeds=1))
     assert set(found.pairs["call"]) == {"undetermined"}
     assert any("One seed has no interval" in one.next_step for one in found.verdicts())
+    words = " ".join(one.sentence for one in found.verdicts())
+    assert not any(word in words for word in ("inf ", "unknown", "1 seeds", "is expected to conflict"))
 
 
 def test_another_estimator_takes_its_place(tmp_path):

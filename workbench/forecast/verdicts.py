@@ -27,12 +27,13 @@ APART = 1.0
 #: Sentences of one kind; the tables hold the rest.
 MOST = 3
 WINDOW = 0.1
+NO_INTERVAL = "no interval from one seed"
 
 
 def verdicts(found: Forecast) -> list[Verdict]:
     """Never empty."""
     said = [*_conflicts(found), *_diverged(found), *_dominance(found), *_undetermined(found), *_helpful(found)]
-    if not (found.pairs["call"] == "conflict").any():
+    if found.n_seeds > 1 and not (found.pairs["call"] == "conflict").any():
         said.append(_quiet(found))
     return [*said, *_networks(found), *_limits(found), *_labels(found), *_domains(found), *_attributes(found)]
 
@@ -79,12 +80,12 @@ def _ratio(found: Forecast, task_a: str, task_b: str) -> float:
 
 
 def _probe(found: Forecast) -> str:
-    return f"{found.n_seeds} seeds, {found.settings.get('steps')} steps"
+    return f"{found.n_seeds} seed{'s' * (found.n_seeds != 1)}, {found.settings.get('steps')} steps"
 
 
 def _cost(value: float, low: float, high: float, unit: str) -> str:
-    limits = f"{_points(low)} to {_points(high)}" if np.isfinite(low) and np.isfinite(high) else "unknown"
-    return f"{_points(value)} % {unit} (95 % interval {limits} %)"
+    limits = f"95 % interval {_points(low)} to {_points(high)} %" if np.isfinite([low, high]).all() else NO_INTERVAL
+    return f"{_points(value)} % {unit} ({limits})"
 
 
 def _points(share: float) -> str:
@@ -145,11 +146,12 @@ def _undetermined(found: Forecast) -> list[Verdict]:
     widest = mine.iloc[int(np.argmax((mine["high"] - mine["low"]).to_numpy()))]
     names = [f"{row.task_a} – {row.task_b}" for row in rows(mine)]
     some = f"{len(mine)} of {len(found.pairs)} pairs are" if len(found.pairs) > 1 else "The pair is"
+    width = f"the widest interval is {_points(widest.low)} to {_points(widest.high)} % {found.unit}"
     return [
         Verdict(
             "cannot tell",
-            f"{some} undetermined ({listed(names, 4)}); the widest interval is {_points(widest.low)} to "
-            f"{_points(widest.high)} % {found.unit} ({_probe(found)}).",
+            f"{some} undetermined ({listed(names, 4)}); {width if found.n_seeds > 1 else NO_INTERVAL} "
+            f"({_probe(found)}).",
             _settle(found, mine),
             options=_option(widest),
         )
