@@ -201,3 +201,17 @@ def test_every_view_draws_for_labels_and_for_regions(tmp_path):
         for measure in ("dice", "iou", "balanced_accuracy", "loss"):
             assert depth_figures.metrics(stats, measure).data
         assert "Rates of each class" in LENS.tables(stats)
+
+
+def test_the_verdict_names_the_class_and_both_levels(tmp_path):
+    stats = statistics(write_labels(tmp_path / "run", n=1500))
+    (verdict,) = [found for found in LENS.verdicts(stats) if found.options.get("view") == "classes"]
+    table = rows(stats, "iou")
+    worst, best = table.loc[("right", "dog")], table.loc[("left", "dog")]
+    assert verdict.level == "problem"
+    assert verdict.value == pytest.approx(best["value"] - worst["value"])
+    assert verdict.low < verdict.value < verdict.high
+    assert verdict.sentence.startswith(f"'dog' has an IoU of {100 * worst['value']:.0f} %")
+    assert "1 of 3 pairs of a class and a factor differ" in verdict.sentence
+    alone = LENS.verdicts(statistics(write_labels(tmp_path / "again", n=1500), label="dog"))
+    assert all(found.options.get("view") != "classes" for found in alone)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from workbench.lenses.base import Level, Verdict
 from workbench.lenses.bias.statistics import Bias
-from workbench.lenses.bias.words import difference_range, difference_text, points, range_text, value_text
-from workbench.lenses.words import count
+from workbench.lenses.bias.uncertainty import difference_interval
+from workbench.lenses.bias.words import difference_range, difference_text, points, points_range, range_text, value_text
+from workbench.lenses.words import count, percent, percent_range
 
 #: A difference whose whole interval lies beyond this (accuracy) is a problem, a smaller sure one to watch. Our choice.
 PROBLEM_POINTS = 0.10
@@ -28,7 +30,9 @@ def verdicts(stats: Bias) -> list[Verdict]:
     if not stats.groups["tested"].any():
         return [_too_few(stats)]
     found = [
-        verdict for verdict in (_joint(stats), _worst(stats), _widest(stats), _opened(stats)) if verdict is not None
+        verdict
+        for verdict in (_joint(stats), _worst(stats), _by_class(stats), _widest(stats), _opened(stats))
+        if verdict is not None
     ]
     order = ("problem", "watch", "cannot tell", "fine")
     return sorted(found, key=lambda verdict: order.index(verdict.level)) or [_nothing(stats)]
@@ -120,6 +124,44 @@ def _worst(stats: Bias) -> Verdict | None:
         high=float(row["high"]),
         options=_options(stats, view="groups", order=str(row["order"])),
     )
+
+
+def _by_class(stats: Bias) -> Verdict | None:
+    """The label or region whose IoU differs most surely between two levels; nothing where one class is studied."""
+    if not stats.classes or stats.label is not None:
+        return None
+    rows = stats.by_class[(stats.by_class["measure"] == "iou") & (stats.by_class["q"] <= RATE)]
+    ends = [_ends(levels) for _, levels in rows.groupby(["factor", "class"], sort=False)]
+    if not ends:
+        return None
+    worst, best, low, high = max(ends, key=lambda end: end[2])
+    gap = float(best["value"] - worst["value"])
+    sides = (
+        f"{percent(row['value'])} (95 % interval {percent_range(row['low'], row['high'])}) where {row['factor']} = "
+        f"{row['level']}"
+        for row in (worst, best)
+    )
+    return Verdict(
+        "problem" if low > PROBLEM_POINTS else "watch" if gap > SMALL_POINTS else "fine",
+        f"'{worst['class']}' has an IoU of {' and of '.join(sides)}: {points(gap)} apart (95 % interval "
+        f"{points_range(low, high)}); {len(ends)} of {len(stats.classes) * len(stats.factors)} pairs of a class and a "
+        "factor differ so after correction for their number.",
+        next_step=f"See in the rates whether '{worst['class']}' is missed or invented there, and look at such samples.",
+        value=gap,
+        low=low,
+        high=high,
+        options=_options(stats, view="classes", factor=worst["factor"]),
+    )
+
+
+def _ends(levels: pd.DataFrame) -> tuple[pd.Series, pd.Series, float, float]:
+    """The worst and the best level of a class, and the limits of their difference (Newcombe 1998)."""
+    ordered = levels.sort_values("value", kind="stable")
+    worst, best = ordered.iloc[0], ordered.iloc[-1]
+    sides = [[np.array([row[name]], dtype=float) for name in ("value", "low", "high")] for row in (best, worst)]
+    (a, *limits_a), (b, *limits_b) = sides
+    low, high = difference_interval(a, (limits_a[0], limits_a[1]), b, (limits_b[0], limits_b[1]))
+    return worst, best, float(low[0]), float(high[0])
 
 
 def _widest(stats: Bias) -> Verdict | None:
