@@ -37,6 +37,10 @@ of factors that occur together in training cannot be told apart: look at the bal
 **When the gap opened.** Between two recorded steps if the interval of the gap holds 0 at the first and lies above 0
 from the second on, and the gap grew surely, with a correction for the number of steps. Else nothing is said.
 
+**Odds.** A pair's interaction can be there on the scale of accuracy and not on that of odds: then what each factor
+costs alone explains the pair, given how hard the samples are. The table of costs in odds (a logistic regression, each
+term tested by its likelihood ratio) says so.
+
 **When it misleads.** The worst of many small groups always looks bad: even when all groups are alike, the gap between
 the best and the worst of 8 groups of 50 samples with accuracy 80 % exceeds 24 points in 5 % of cases. The grey band
 shows how far chance alone goes. A factor that occurs together with another one borrows its gap: compare the pair.
@@ -59,6 +63,7 @@ from workbench.lenses.bias import (
     figures,
     margin_figures,
     pair_figures,
+    paired_verified,
     pocket_figure,
     share_figures,
     verified_figures,
@@ -90,6 +95,7 @@ def _more_tables(stats: Bias) -> dict[str, pd.DataFrame]:
         found |= {
             "Shares of the gap": stats.attribution.parts,
             "Interactions in the gap": stats.attribution.pairs,
+            "Costs in odds": stats.attribution.logistic,
             "Shares over training": stats.shares,
             "When shares opened": stats.share_openings,
         }
@@ -230,6 +236,14 @@ LENS = Lens(
             verified_figures.score_histograms,
             "How far the scores of genuine and impostor pairs lie apart in each level, and what a threshold does to "
             "both. Decide on a threshold.",
+            verified_figures.has_scores,
+        ),
+        View(
+            "two-runs",
+            "Accepted pairs of two runs",
+            paired_verified.two_runs,
+            "This run and the one it is compared with, on the same genuine pairs. Decide whether the change closes a "
+            "gap or only moves it.",
             verified_figures.has_scores,
         ),
         View(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import factorial
 
@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from workbench.lenses.bias.cube import Cube
+from workbench.lenses.bias.logistic import COLUMNS, logistic_table
 from workbench.lenses.bias.opening import opened
 from workbench.lenses.bias.sample_metrics import Metric
 from workbench.lenses.bias.uncertainty import variance
@@ -35,6 +36,8 @@ class Attribution:
         start, end: Value where all factors are at their worst level, and where none is, with limits.
         gap: end − start, with limits.
         left_out: Factors for which there were too few samples.
+        logistic: The same factors and pairs on the scale of odds, where answers are right or wrong; see
+            :func:`workbench.lenses.bias.logistic.logistic_table`.
     """
 
     parts: pd.DataFrame
@@ -43,6 +46,7 @@ class Attribution:
     end: tuple[float, float, float]
     gap: tuple[float, float, float]
     left_out: tuple[str, ...]
+    logistic: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(COLUMNS)))
 
 
 def shapley_values(v: Float[np.ndarray, "... V"], m: int) -> Float[np.ndarray, "... m"]:
@@ -90,7 +94,11 @@ def attribute(cube: Cube, spread: pd.DataFrame, metric: Metric, rng: np.random.G
     if not names:
         return None
     left_out = tuple(factor.name for factor in cube.factors if factor.name not in names)
-    return _shared_out(cube, names, worst, metric, rng, left_out)
+    found = _shared_out(cube, names, worst, metric, rng, left_out)
+    if not metric.counted:
+        return found
+    n, total, _ = _cells(cube, names, worst)
+    return replace(found, logistic=logistic_table(n[::-1], total[::-1], names))
 
 
 def _shared_out(

@@ -51,6 +51,7 @@ def interactions(stats: Bias) -> go.Figure:
         return empty("Interactions need two factors that share the gap.")
     pairs = stats.attribution.pairs
     labels = [f"{row['factor_1']} × {row['factor_2']}" for row in pairs.to_dict("records")]
+    odds = stats.attribution.logistic.set_index("term")["q"]
     figure = go.Figure()
     figure.add_vline(x=0, line={"color": UNKNOWN, "width": 1.5, "dash": "dot"})
     clear = (pairs["extra_low"] * pairs["extra_high"] > 0).to_numpy()
@@ -71,9 +72,15 @@ def interactions(stats: Bias) -> go.Figure:
             customdata=[
                 f"{difference_text(row['extra'], stats.share)} {'more' if row['extra'] > 0 else 'less'} "
                 f"(95 % interval {difference_range(row['extra_low'], row['extra_high'], stats.share)})"
+                + _in_odds(odds.get(f"{row['factor_1']} × {row['factor_2']}"))
                 for row in own.to_dict("records")
             ],
             hovertemplate="<b>%{y}</b><br>%{customdata}<extra></extra>",
         )  # fmt: skip
     axis = {"title": f"extra cost in {stats.measured.title}"} | percent_ticks(stats.share)
     return rows_layout(figure, labels, "What two factors at their worst cost together beyond the sum of each", axis, 44)
+
+
+def _in_odds(q: float | None) -> str:
+    """Whether the pair costs more than its parts on the scale of odds, too."""
+    return "" if q is None else f"<br>on the scale of odds: corrected p = {q:.2g}"
