@@ -22,7 +22,7 @@ from workbench.lenses.conflict.split_figures import (
     use,
 )
 
-SPLIT_VIEWS = ("split", "flows", "influence", "group-use")
+SPLIT_VIEWS = ("split", "flows", "influence", "who-helps", "group-use")
 
 
 def against(cosine):

@@ -40,7 +40,14 @@ pooling, the noise rule and the limits of the verdicts are this project's choice
 from __future__ import annotations
 
 from workbench.lenses.base import Lens, View
-from workbench.lenses.conflict import evidence_figures, figures, module_figures, remedy_figures, split_figures
+from workbench.lenses.conflict import (
+    evidence_figures,
+    figures,
+    module_figures,
+    remedy_figures,
+    split_figures,
+    who_decides,
+)
 from workbench.lenses.conflict.statistics import Conflict, statistics
 from workbench.lenses.conflict.tables import tables
 from workbench.lenses.conflict.verdicts import verdicts
@@ -125,6 +132,14 @@ LENS = Lens(
             applies=lambda stats: stats.split is not None and stats.split.influence is not None,
         ),
         View(
+            "who-helps",
+            "Who helps whom",
+            who_decides.arrows,
+            "Influences that are sure, as arrows from the task that is followed to the task whose loss is measured. "
+            "One arrow without its return, or of another colour, is what a cosine cannot show.",
+            applies=lambda stats: stats.split is not None and stats.split.influence is not None,
+        ),
+        View(
             "group-use",
             "Use of other tasks' features",
             split_figures.use,
@@ -137,6 +152,13 @@ LENS = Lens(
             "Gradient lengths",
             module_figures.magnitude,
             "A task whose gradient is many times longer decides the shared step alone.",
+        ),
+        View(
+            "domination",
+            "Who decides the step",
+            who_decides.domination,
+            "Each task's share of the sum of the gradients' lengths. A band that takes nearly all decides the shared "
+            "step: weigh the losses, or scale the gradients, before blaming their directions.",
         ),
         View(
             "triad",
