@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from synthetic_gsnr import gaussian, gsnr_run
@@ -9,7 +12,7 @@ from synthetic_gsnr import gaussian, gsnr_run
 from workbench.core import ConfigError
 from workbench.lenses.base import read
 from workbench.lenses.gsnr import LENS
-from workbench.lenses.gsnr.figures import CENTRES, distribution, domains, mask, modules, quantiles
+from workbench.lenses.gsnr.figures import CENTRES, distribution, domains, generalisation, mask, modules, quantiles
 from workbench.lenses.gsnr.statistics import statistics
 
 TENSORS = ("conv.weight", "conv.bias", "fc.weight")
@@ -60,6 +63,19 @@ def test_quantiles_of_one_part_are_the_recorded_ones(reading):
 def test_modules_and_tensors(reading):
     assert modules(reading.stats).data[0].z.shape == (2, 12)
     assert modules(reading.stats, tensors=True).data[0].z.shape == (3, 12)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "since"),
+    [((0.9, 0.4, 0.6, 0.3, 0.2), 30), ((0.9, 0.3, math.nan, 0.4, math.nan), 10), ((0.4, 0.4, 0.4, 0.4, 0.5), None),
+     ((0.4,) * 5, 0), ((math.nan,) * 5, None)],
+)  # fmt: skip
+def test_the_step_is_marked_from_which_on_steps_mostly_fit_noise(reading, ratio, since):
+    values = np.array([*ratio, *[ratio[-1]] * 7])
+    stats = replace(reading.stats, osgr=values)
+    assert stats.mostly_noise == since
+    notes = [note.text for note in generalisation(stats).layout.annotations if "mostly fit noise" in note.text]
+    assert notes == ([] if since is None else [f"from step {since} on, steps mostly fit noise"])
 
 
 def test_mask_preview_at_a_ratio(reading):

@@ -272,6 +272,12 @@ def generalisation(stats: Gsnr) -> go.Figure:
             y=level, line={"color": UNKNOWN, "width": 1, "dash": "dot"}, row=1, col=1,
             annotation={"text": text, "showarrow": False, "xanchor": "right", "font": {"color": UNKNOWN}},
         )  # fmt: skip
+    if stats.mostly_noise is not None:
+        figure.add_vline(
+            x=stats.mostly_noise, line={"color": UNKNOWN, "width": 1.5, "dash": "dash"}, row=1, col=1,
+            annotation={"text": f"from step {stats.mostly_noise} on, steps mostly fit noise", "yanchor": "top",
+                        "xanchor": "left", "showarrow": False},
+        )  # fmt: skip
     total = np.nan_to_num(stats.loss_share).sum(axis=0)
     order = np.argsort(-total, kind="stable")[:MAX_LINES]
     shade = colours(stats.modules)

@@ -117,6 +117,14 @@ class Gsnr:
     def parameters(self) -> tuple[str, ...]:
         return self.parts[1 + self.n_modules :]
 
+    @property
+    def mostly_noise(self) -> int | None:
+        """The step from which on the ratio is known to stay below one half; None where it ends at or above it."""
+        known = np.flatnonzero(np.isfinite(self.osgr))
+        above = known[self.osgr[known] >= 0.5]
+        rest = known[known > above[-1]] if len(above) else known
+        return int(self.steps[rest[0]]) if len(rest) else None
+
 
 def statistics(run: Run, n_train: int | None = None, max_rows: int = MAX_ROWS) -> Gsnr:
     """Read the recorded GSNR of a run.
