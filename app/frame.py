@@ -23,14 +23,13 @@ from workbench.core import MissingTable, Run, WorkbenchError
 from workbench.core.tables import TABLES
 from workbench.lenses import Lens, Reading, View, lens
 from workbench.lenses.board import state
+from workbench.lenses.compare import trained_alike
 from workbench.lenses.links import first_verdict, lacking
 from workbench.lenses.sample_sets import SampleSet
 
 Options = Mapping[str, Any]
 #: Draws a figure under a key by other means than the chart element.
 Draw = Callable[[Any, str], None]
-#: Lenses whose figures can show a selection of samples.
-SELECTING = ("bias", "domains")
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class LensPage:
     reading: Reading
     #: The row between the verdicts and the main figure.
     controls: DeltaGenerator
-    #: Samples chosen here or on another page; None where there are none, or the page cannot use them.
+    #: Samples chosen here or on another page; None where there are none.
     selected: SampleSet | None = None
 
     @property
@@ -69,9 +68,13 @@ class LensPage:
 
         Args:
             **offers: Options that each view takes if its figure has them. A function draws a widget beside the view and
-                returns the value. Figures of two runs get the statistics of the run to compare with.
+                returns the value. Figures of two runs get the statistics of the run to compare with, figures of several
+                seeds the runs of the folder that were trained alike.
         """
-        offers = {"other": lambda: _other_stats(self.lens.slug)} | offers
+        offers = {
+            "other": lambda: _other_stats(self.lens.slug),
+            "alike": lambda: trained_alike(self.run, map(current().runs.__getitem__, current().runs)),
+        } | offers
         views = {view.slug: view for view in self.lens.shown(self.stats)[1:]}
         titles = {slug: view.title for slug, view in views.items()} | {"numbers": "Numbers"}
         valid("view", list(titles), next(iter(titles)), titles.__getitem__)
@@ -129,7 +132,7 @@ def lens_page(slug: str, choose: Callable[[Any], Options] | None = None) -> Lens
             statistics are to be computed with; what it draws in the page's body lands in ``controls``.
     """
     run, asked = chosen_run(), lens(slug)
-    selected = heading(asked.title, run, selects=slug in SELECTING)
+    selected = heading(asked.title, run, selects=True)
     said, controls = st.container(), st.container(horizontal=True, vertical_alignment="bottom")
     found = _read(asked, run, {})
     options: Options = {}

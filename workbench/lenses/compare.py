@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Share of the range that is left free on either side of a common axis.
 _MARGIN = 0.05
+#: Options that say when a training was looked at, and change nothing in it.
+_LOOKS = ("config.probes", "config.log_every")
 
 
 def options(run: Run) -> dict[str, str]:
@@ -29,6 +31,29 @@ def options(run: Run) -> dict[str, str]:
     found |= dict(_flat(info.versions, "version"))
     found |= dict(_flat(info.code, "code"))
     return {name: str(value) for name, value in found.items() if value not in (None, "")}
+
+
+def trained_alike(run: Run, runs: Iterable[Run]) -> list[Run]:
+    """Those of ``runs`` that were trained in the same setting with other seeds, one a seed, the seeds in order.
+
+    Method, recipe, names and configuration are the same; with which versions they ran and at which steps they were
+    looked at does not count.
+    """
+    mine = _setting(run)
+    found: dict[int, Run] = {}
+    for other in runs:
+        seed = other.info.seed
+        if seed is not None and seed != run.info.seed and seed not in found and _setting(other) == mine:
+            found[seed] = other
+    return [found[seed] for seed in sorted(found)]
+
+
+def _setting(run: Run) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in options(run).items()
+        if name not in ("seed", *_LOOKS) and not name.startswith(("version.", "code."))
+    }
 
 
 def differences(first: Run, second: Run) -> pd.DataFrame:

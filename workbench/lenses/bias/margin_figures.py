@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from workbench.core import ConfigError
-from workbench.lenses.bias.margins import Margins
+from workbench.core import ConfigError, Run
+from workbench.lenses.bias.margin_bands import bands
+from workbench.lenses.bias.margins import Margins, offsets_of
 from workbench.lenses.bias.statistics import Bias
 from workbench.lenses.palette import CATEGORICAL, UNKNOWN, colours, dashes, faded, symbols
 from workbench.lenses.words import count, percent
@@ -26,35 +30,79 @@ def has_splits(stats: Bias) -> bool:
     return stats.margins is not None and stats.margins.shares["split"].nunique() > 1
 
 
-def offsets(stats: Bias) -> go.Figure:
-    """What each level adds to its samples' margin over training; beside it, the level's share of the training data."""
+def offsets(stats: Bias, alike: Sequence[Run] = ()) -> go.Figure:
+    """What each level adds to its samples' margin over training; beside it, the level's share of the training data.
+
+    Args:
+        alike: Other trainings that differ in their seed alone: the mean over all of them and its 95 % band are drawn,
+            and this training's own offsets as thin lines.
+    """
     found = _margins(stats)
+    others = [table for run in alike if len(table := offsets_of(run))]
+    over_seeds = bands([found.offsets, *others]) if others else bands([])
     names = _levels(found)
-    labels = [f"{factor}: {level}" for factor, level in names]
-    colour, dash = colours(labels), dashes(labels)
+    factors = list(dict.fromkeys(factor for factor, _ in names))
     figure = make_subplots(
-        rows=1, cols=2, column_widths=[0.68, 0.32], horizontal_spacing=0.16, subplot_titles=["over training", "share"]
-    )
+        rows=2, cols=len(factors), row_heights=[0.74, 0.26], subplot_titles=factors, horizontal_spacing=0.035,
+        vertical_spacing=0.2,
+    )  # fmt: skip
     train = found.shares[found.shares["split"] == "train"].set_index(["factor", "level"])["share"]
-    for (factor, level), label in zip(names, labels, strict=True):
-        rows = found.offsets[(found.offsets["factor"] == factor) & (found.offsets["level"] == level)]
-        figure.add_scatter(
-            x=rows["step"], y=rows["value"], mode="lines", name=label, legendgroup=label,
-            line={"color": colour[label], "dash": dash[label], "width": 2.5}, row=1, col=1,
-        )  # fmt: skip
-        figure.add_bar(
-            x=[train.get((factor, level), np.nan)], y=[label], orientation="h", showlegend=False,
-            marker_color=colour[label],
-            hovertemplate="%{x:.1%} of the training samples<extra>%{y}</extra>", row=1, col=2,
-        )  # fmt: skip
-    figure.add_hline(y=0, line={"color": UNKNOWN, "width": 1, "dash": "dot"}, row=1, col=1)
-    figure.update_xaxes(title="step", row=1, col=1)
-    figure.update_xaxes(title="share of training samples", tickformat=".0%", row=1, col=2)
-    figure.update_yaxes(title="added to the margin (cosine)", row=1, col=1)
-    figure.update_yaxes(autorange="reversed", automargin=True, row=1, col=2)
+    for column, factor in enumerate(factors, start=1):
+        levels = [level for name, level in names if name == factor]
+        colour, dash = colours(levels), dashes(levels)
+        for level in levels:
+            label, look = f"{factor}: {level}", {"color": colour[level], "dash": dash[level]}
+            band = over_seeds[(over_seeds["factor"] == factor) & (over_seeds["level"] == level)]
+            _band(figure, band, label, look, column)
+            rows = found.offsets[(found.offsets["factor"] == factor) & (found.offsets["level"] == level)]
+            figure.add_scatter(
+                x=rows["step"], y=rows["value"], mode="lines", name=label, row=1, col=column,
+                line=look | {"width": 1 if len(band) else 2.5},
+                hovertemplate=f"{label}: %{{y:+.2f}} at step %{{x}}<extra></extra>",
+            )  # fmt: skip
+        _shares(figure, {level: train.get((factor, level), np.nan) for level in levels}, colour, column)
+        figure.add_hline(y=0, line={"color": UNKNOWN, "width": 1, "dash": "dot"}, row=1, col=column)
+    figure.update_xaxes(title="step", row=1)
+    figure.update_yaxes(matches="y", showticklabels=False, row=1)
+    figure.update_yaxes(title="added to the margin (cosine)", showticklabels=True, row=1, col=1)
+    figure.update_xaxes(title="share of training samples", tickformat=".0%", range=[0, 1], tickvals=[0, 0.5], row=2)
+    figure.update_yaxes(showticklabels=False, showgrid=False, autorange="reversed", row=2)
+    if others:
+        note = f"Thick: mean over {1 + len(others)} trainings that differ in their seed, 95 % band; thin: this training"
+    else:
+        note = "One training; runs of the same setting with other seeds in this folder would add a mean and its band"
     return figure.update_layout(
-        title="Learned margins: above 0 is pushed harder, below 0 less", height=480, showlegend=False, bargap=0.35
-    )
+        title={"text": "Learned margins: above 0 is pushed harder, below 0 less", "subtitle": {"text": note}},
+        height=560, showlegend=False, bargap=0.2, margin={"t": 120},
+    )  # fmt: skip
+
+
+def _band(figure: go.Figure, rows: pd.DataFrame, label: str, look: dict[str, str], column: int) -> None:
+    """The mean over trainings and its interval; nothing where there is one training alone."""
+    if rows.empty:
+        return
+    x = rows["step"].to_numpy()
+    figure.add_scatter(
+        x=np.concatenate([x, x[::-1]]), y=np.concatenate([rows["high"].to_numpy(), rows["low"].to_numpy()[::-1]]),
+        mode="lines", line={"width": 0}, fill="toself", fillcolor=faded(look["color"], 0.18), hoverinfo="skip",
+        name=f"{label}, band", row=1, col=column,
+    )  # fmt: skip
+    figure.add_scatter(
+        x=x, y=rows["mean"].to_numpy(), mode="lines", line=look | {"width": 3}, name=f"{label}, mean",
+        customdata=rows[["low", "high"]].to_numpy(), row=1, col=column,
+        hovertemplate=f"{label}: %{{y:+.2f}} (95 %: %{{customdata[0]:+.2f}} to %{{customdata[1]:+.2f}})<extra></extra>",
+    )  # fmt: skip
+
+
+def _shares(figure: go.Figure, shares: Mapping[str, float], colour: Mapping[str, str], column: int) -> None:
+    """Bars that name the levels: they are the legend, too."""
+    levels = list(shares)
+    figure.add_bar(
+        x=list(shares.values()), y=levels, orientation="h", marker_color=[colour[level] for level in levels],
+        text=[level if np.isnan(share) else f"{level} {share:.0%}" for level, share in shares.items()],
+        textposition="auto", insidetextanchor="start", constraintext="none", textfont_size=11, row=2, col=column,
+        hovertemplate="%{x:.1%} of the training samples<extra>%{y}</extra>",
+    )  # fmt: skip
 
 
 def hardness(stats: Bias, factor: str | None = None) -> go.Figure:

@@ -54,14 +54,17 @@ def margins(run: Run, factors: Sequence[Factor]) -> Margins | None:
     factors = [factor for factor in factors if not factor.edges]
     if not factors:
         return None
-    offsets = _offsets(run)
+    offsets = offsets_of(run)
     if not len(offsets) and not len(run.query("SELECT 1 FROM samples WHERE split = 'train' LIMIT 1")):
         return None
     gain = _scalar(run, "meta/gain")
     return Margins(offsets, _shares(run, factors), _association(run, factors), _samples(run, factors), gain)
 
 
-def _offsets(run: Run) -> pd.DataFrame:
+def offsets_of(run: Run) -> pd.DataFrame:
+    """The logged offsets of a run, see :attr:`Margins.offsets`; empty where it logged none."""
+    if not run.has("scalars"):
+        return pd.DataFrame(columns=["step", "factor", "level", "value"])
     rows = run.query("SELECT step, tag, value FROM scalars WHERE starts_with(tag, 'margin/') ORDER BY step")
     parts = rows["tag"].str.split("/", n=2, expand=True).reindex(columns=range(3))
     table = pd.DataFrame({"step": rows["step"], "factor": parts[1], "level": parts[2], "value": rows["value"]})

@@ -63,6 +63,12 @@ class Verified:
         gaps = self.rates[self.rates["rate"] == self.rate].groupby("factor")["tar"].agg(np.ptp)
         return tuple(gaps.sort_values(ascending=False).index)
 
+    def genuine(self, rate: float) -> pd.DataFrame:
+        """The genuine pairs: sample, accepted (at the threshold for ``rate``), and the level of every factor."""
+        rows = self._pairs[self._pairs["genuine"]]
+        accepted = rows["score"] > self.thresholds[rate]
+        return rows.drop(columns=["score", "genuine"]).assign(accepted=accepted.astype(float))
+
     def at(self, threshold: float, factor: str) -> pd.DataFrame:
         """Share of genuine pairs rejected and of impostors accepted above a threshold, one row a level."""
         accepted = self._pairs["score"] > threshold
@@ -101,13 +107,13 @@ def verified(run: Run, task: str, step: int, factors: Sequence[Factor], tasks: S
 
 
 def _pairs(run: Run, task: str, step: int | None, factors: Sequence[Factor]) -> pd.DataFrame:
-    """score, genuine and the level of every factor as text; the last recorded step where none is given."""
+    """sample, score, genuine and the level of every factor as text; the last recorded step where none is given."""
     target = f"target_{task}"
     if target not in run.columns("samples"):
         return pd.DataFrame({"score": [], "genuine": np.array([], dtype=bool)})
     columns = ", ".join(f"CAST(s.{quoted(factor.column)} AS VARCHAR) AS {quoted(factor.name)}" for factor in factors)
     return run.query(
-        f"SELECT p.score, s.{quoted(target)} = 1 AS genuine, {columns} "
+        f"SELECT p.sample, p.score, s.{quoted(target)} = 1 AS genuine, {columns} "
         "FROM predictions p JOIN samples s USING (sample) "
         f"WHERE p.task = $task AND isfinite(p.score) AND s.{quoted(target)} IN (0, 1) AND p.step = "
         "coalesce($step, (SELECT max(step) FROM predictions WHERE task = $task AND score IS NOT NULL)) "
