@@ -272,11 +272,11 @@ def generalisation(stats: Gsnr) -> go.Figure:
             y=level, line={"color": UNKNOWN, "width": 1, "dash": "dot"}, row=1, col=1,
             annotation={"text": text, "showarrow": False, "xanchor": "right", "font": {"color": UNKNOWN}},
         )  # fmt: skip
-    if stats.mostly_noise is not None:
+    if (since := stats.mostly_noise) is not None:
+        side = "left" if 2 * since < stats.steps[0] + stats.steps[-1] else "right"
         figure.add_vline(
-            x=stats.mostly_noise, line={"color": UNKNOWN, "width": 1.5, "dash": "dash"}, row=1, col=1,
-            annotation={"text": f"from step {stats.mostly_noise} on, steps mostly fit noise", "yanchor": "top",
-                        "xanchor": "left", "showarrow": False},
+            x=since, line={"color": UNKNOWN, "width": 1.5, "dash": "dash"}, row=1, col=1,
+            annotation={"text": f"from step {since} on, steps mostly fit noise", "xanchor": side, "showarrow": False},
         )  # fmt: skip
     total = np.nan_to_num(stats.loss_share).sum(axis=0)
     order = np.argsort(-total, kind="stable")[:MAX_LINES]
