@@ -177,7 +177,7 @@ def _offered() -> list[Path]:
 def _own(run: Run, files: list[Path]) -> Asked | None:
     """A problem file with a checkpoint of the run; None while the file may not be executed, or cannot be asked."""
     source = run.info.config.get("forecast", {}).get("source") if run.info.method == "forecast" else None
-    start = next((i for i, file in enumerate(files) if str(file) == source), 0)
+    start = next((i for i, file in enumerate(files) if file.name == source), 0)
     weights = {entry.name: entry for entry in of_run(run)}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         file = st.selectbox("Problem file", files, start, key="net file", format_func=lambda path: path.name, width=320)

@@ -35,7 +35,7 @@ def record(
     for p, pair in enumerate(pairs_of(len(TASKS))):
         paired[:, 1:, p] += cost.get(pair, 0.0) + noise * rng.normal(size=(seeds, 1, 2))
     measured = Measured(np.arange(STEPS, dtype=float), alone, paired, alone, np.zeros((seeds, 1, 3, 3)))
-    settings = {"steps": 40, "stride": 100, "device": "CPU", "seconds": 8.0, "source": "/somewhere/mine.py"}
+    settings = {"steps": 40, "stride": 100, "device": "CPU", "seconds": 8.0, "source": "mine.py"}
     modules = ("one", "two", "three", "four")
     with RunWriter(folder, tasks=TASKS, method="forecast", config={"forecast": settings}, **info) as writer:
         for seed in range(seeds):

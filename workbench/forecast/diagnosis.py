@@ -111,7 +111,7 @@ def _settings(problem: Problem, cost: Cost, budget: float) -> dict[str, object]:
     plan = cost.plan
     return {
         "problem": problem.name,
-        "source": str(problem.source or ""),
+        "source": problem.source.name if problem.source else "",  # no folders: runs are passed on
         "seeds": list(plan.seeds),
         "steps": plan.steps,
         "paired": plan.paired,

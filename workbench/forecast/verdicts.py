@@ -169,7 +169,7 @@ def _settle(found: Forecast, mine: pd.DataFrame) -> str:
         return "The costs lie on the border of what matters: take longer trajectories (--steps) instead of more seeds."
     return (
         f"About {needed} seeds would settle it, {seconds / 60:.1g} min: "
-        f"`workbench diagnose {name.rpartition('/')[2]} --seeds {needed} --budget {np.ceil(1.3 * seconds):.0f}`"
+        f"`workbench diagnose {name} --seeds {needed} --budget {np.ceil(1.3 * seconds):.0f}`"
     )
 
 
