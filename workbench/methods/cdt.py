@@ -27,7 +27,8 @@ one group which differences between photos mean nothing and which tell people ap
 same yardstick. It also rehearses: it takes a trial step on one group and judges it on another, as if that one were new.
 
 Look at: the pair covariances in the domains lens, whether same-person differences shrink against different-person ones
-in every domain and point the same way; the verification view of the bias lens for the unseen group's accepted pairs.
+in every domain and point the same way; there, "Arrows over training", whether the groups' centres move together; the
+verification view of the bias lens for the unseen group's accepted pairs.
 
 Family: bias-aware margins
 

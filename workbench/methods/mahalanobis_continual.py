@@ -28,7 +28,8 @@ the model is held to that.
 
 Look at: the domains lens of its run, view "Kept and forgotten": accuracy on each task after each further task, in the
 training domains and in the unseen ones. "What each class ignores" shows whether the learned metrics are blind to the
-directions in which domains differ, which is the idea of the method.
+directions in which domains differ, which is the idea of the method; "Teacher" how far the average lags behind and what
+it asks for; "Old against new", in the run decay-sweep, what its memory γ trades.
 
 Family: continual learning
 

@@ -36,9 +36,10 @@ In plain words: The training set shows turned, covered or blurred faces too rare
 method keeps a small clean set aside and asks at every step: if I insisted more on turned faces, would I do better on
 the clean set? It turns each kind of variation up or down accordingly, and a face with several variations gets the sum.
 
-Look at: the margins view of the bias lens shows each variation's offset over training beside its share of the training
-data, the verification view which variations still cost accepted pairs. In the runs whose blurred faces carry wrong
-names, the offset of blur must fall below all others.
+Look at: the margins view of the bias lens shows each variation's offset over training above its share of the training
+data, with a band where the folder holds trainings with other seeds; the verification view which variations still cost
+accepted pairs; and "Accepted pairs of two runs", beside a run with one margin for all, whether gaps close. In the runs
+whose blurred faces carry wrong names, the offset of blur must fall below all others.
 
 Family: bias-aware margins
 

@@ -32,7 +32,8 @@ that lets 1 % of all impostor pairs pass, and at the level's own. What a level g
 calibration, what remains is one of what the net has learned. Genuine pairs should form the split that is studied.
 
 **Margins.** A method that learns a margin for every variation asks more of a level whose offset lies above 0. Offsets
-of factors that occur together in training cannot be told apart: look at the balance first.
+of factors that occur together in training cannot be told apart: look at the balance first. One training may be luck:
+where the folder holds trainings that differ in their seed alone, the mean over all of them and its 95 % band are drawn.
 
 **When the gap opened.** Between two recorded steps if the interval of the gap holds 0 at the first and lies above 0
 from the second on, and the gap grew surely, with a correction for the number of steps. Else nothing is said.
