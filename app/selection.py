@@ -7,13 +7,16 @@ selection.offer("Select", {"a": find_a})   # a list whose choice becomes the sel
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
+import pandas as pd
 import streamlit as st
 
 import parts
 from workbench.core import Run, WorkbenchError
 from workbench.lenses.gallery import thumbnails
 from workbench.lenses.kept import forget
+from workbench.lenses.makeup import in_words, makeup
 from workbench.lenses.sample_sets import (
     KIND,
     MAX_UNNAMED,
@@ -154,6 +157,27 @@ def _name(run: Run, chosen: SampleSet) -> None:
 def _forget(run: Run, name: str, chosen: SampleSet) -> None:
     forget(run, KIND, name)
     _go_to(remember(run, chosen))
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _makeup(path: Path, fingerprint: str, chosen: SampleSet, _run: Run) -> pd.DataFrame:
+    return makeup(_run, chosen.samples)
+
+
+def about(run: Run, chosen: SampleSet) -> pd.DataFrame:
+    """What the selected samples are (see :func:`workbench.lenses.makeup.makeup`)."""
+    return _makeup(run.path, run.fingerprint(), chosen, run)
+
+
+def explain(run: Run, chosen: SampleSet, words: str) -> None:
+    """What the selection holds and what the page's figures tell about it.
+
+    Args:
+        words: What they tell; text between backticks is code.
+    """
+    n = len(chosen.samples)
+    held = in_words(about(run, chosen))
+    st.markdown(f":material/filter_alt: **{n:,} selected samples**. {parts.plain(held)} {parts.prose(words)}")
 
 
 def pictures(run: Run, chosen: SampleSet, about: Iterable[str]) -> None:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import streamlit as st
 
 import remedy
+import selection
 from frame import lens_page
 from widgets import one_of, step_or_all, switch
 from workbench.lenses.conflict import Conflict
+from workbench.lenses.conflict.chosen import chosen_task, chosen_words
 
 page = lens_page("conflict")
 stats: Conflict = page.stats
-pairs = [stats.pair_name(pair) for pair in stats.ranking.tolist()]
+ranked = stats.ranking.tolist()
+if page.selected is not None:
+    held = selection.about(page.run, page.selected)
+    selection.explain(page.run, page.selected, chosen_words(stats.tasks, held))
+    own = chosen_task(stats.tasks, held)
+    ranked.sort(key=lambda pair: own not in [stats.tasks[i] for i in stats.pairs[pair]])  # its pairs first
+pairs = [stats.pair_name(pair) for pair in ranked]
 
 with st.sidebar:
     # The last module is all of them together: what to look at first.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+import selection
 from frame import lens_page
 from widgets import one_of, switch
+from workbench.lenses.gsnr.chosen import chosen_words
 from workbench.lenses.gsnr.dropout_figures import GROUNDS
 from workbench.lenses.gsnr.statistics import MASK_RATIOS, Gsnr
 
@@ -21,6 +23,9 @@ with st.sidebar:
 with page.controls:
     style = one_of("Drawn as", ["heat map", "ridgeline"], "style")
 
+if page.selected is not None:
+    words = chosen_words(stats.domains, selection.about(page.run, page.selected))
+    selection.explain(page.run, page.selected, words)
 part = None if chosen == EVERY else chosen
 page.main(part=part, style=style, tensors=tensors and part in modules)
 masks = stats.dropout

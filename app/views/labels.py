@@ -7,10 +7,14 @@ from typing import Any
 import streamlit as st
 
 import label_space
+import parts
+import selection
 from frame import Options, lens_page
 from widgets import one_of, step
+from workbench.lenses.labels.chosen_figure import chosen_labels
 from workbench.lenses.labels.figures import RELATIONS
 from workbench.lenses.labels.statistics import Labels
+from workbench.lenses.makeup import annotated
 
 
 def choose(stats: Labels) -> Options:
@@ -60,6 +64,12 @@ if len(pairs) > 1:
         first, second = names[one_of("Datasets", list(names), "datasets")]
         shown = {"dataset_a": first, "dataset_b": second}
 page.main(**shown)
+if page.selected is not None:
+    held = annotated(page.run, page.selected.samples)
+    told = "Their annotation stands below." if len(held) else "None of them has an annotation in this run."
+    selection.explain(page.run, page.selected, f"The figures above are about all samples. {told}")
+    if len(held):
+        parts.chart(chosen_labels(held), "labels chosen", "What the selected samples are annotated with.")
 label_space.editor(page.run, stats)
 page.further(
     kinds=lambda: one_of("Relations", ["all", *RELATIONS], "kinds"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,34 @@ def test_attribution_looks_at_the_selected_samples(open_app: OpenApp, monkeypatc
     app.run()
     assert "of the 60 selected samples can be asked about" in words(app)
     shown = json.loads(app.get("plotly_chart")[0].proto.spec)["layout"]["annotations"]
-    numbers = [int(item["text"].split()[1]) for item in shown if item["text"].startswith("sample ")]
+    numbers = [int(found[1]) for item in shown if (found := re.match(r"sample (\d+)", item["text"]))]
     assert numbers
     assert set(numbers) <= set(ids)
+
+
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        ("conflict", "not per sample, so the figures below stay the same"),
+        ("gsnr", "100 % of them lie in 'night'. The view Domains tells them apart"),
+        ("labels", "The figures above are about all samples"),
+    ],
+)
+def test_every_lens_says_what_the_selection_means_to_it(open_app: OpenApp, folder: Path, page: str, told: str):
+    app = open_app(folder, run="whole").switch_page("views/domains.py").run()
+    next(item for item in app.selectbox if item.label == "Select").set_value("domain: night").run()
+    address = address_of(app)
+    app.switch_page(f"views/{page}.py").run()
+    said = words(app)
+    assert "selected samples**. More often than elsewhere: domain night 100 %" in said
+    assert told in said
+    assert address_of(app) == address
+
+
+def test_the_labels_page_shows_what_the_selected_samples_are_annotated_with(open_app: OpenApp, folder: Path):
+    app = open_app(folder, run="whole").switch_page("views/domains.py").run()
+    next(item for item in app.selectbox if item.label == "Select").set_value("domain: day").run()
+    app.switch_page("views/labels.py").run()
+    assert "Their annotation stands below" in words(app)
+    titles = [json.loads(item.proto.spec)["layout"]["title"]["text"] for item in app.get("plotly_chart")]
+    assert "What the selected samples are annotated with" in titles
