@@ -13,6 +13,11 @@ hatched as undetermined where the interval contains 0, and dark grey where a tas
 then no number is shown. Windows and the whole run pool steps so that each counts alike. Over many pairs and modules the
 false discovery rate is held at 5 % (Benjamini-Hochberg), so on data without conflict a finding is rare.
 
+How far to trust the interval. In simulations with planted cosines, 4 to 16 mini-batches and 1 to 12 pooled steps, it
+holds the truth in 93 to 97 % of cases. With three mini-batches and fewer than five steps it cannot be made so narrow:
+it holds the truth in up to 99 %, and real conflicts may stay undetermined. Where a gradient rises above its noise only
+now and then, the few numbers that are shown are a selection, and hold the truth less often.
+
 More than noise? Two halves of one task's own batch point apart too, now and then: that share stands beside each pair's,
 and beside the share that the pair would show with its two names shuffled between mini-batches. Does it matter? The
 share of conflicting steps after which a loss rose stands beside that of the others.

@@ -11,11 +11,18 @@ that is the mean attenuated cosine divided by the mean reliability of the two gr
 uses products within a mini-batch only, whose noise does not lean to either sign of A. The interval is for the mean over
 the recorded steps: from the delete-one-batch jackknife inside each step where there are enough mini-batches, else from
 the spread between neighbouring steps, whose mini-batches are independent. Pooling is our choice.
+
+Inside steps, the linear part of the cosine has the jackknife variance V_s and the excess E_s that it counts twice
+(``workbench.core.gramian``). The interval takes V = sum V_s - c sum E_s with Satterthwaite's degrees of freedom f of
+sum V_s and c = f / (f + 8): the more steps are pooled, the more of the excess is taken off. Over planted cosines, noise
+that tasks share or not, 4 to 16 mini-batches and 1 to 12 steps, intervals cover 93 to 97 % in every cell. That is not
+possible with three mini-batches and fewer than five steps, where E_s cannot be estimated (95 to 99.9 %, on the safe
+side), nor where a gradient is above its noise in few repetitions only: what is said there is a selection.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -25,9 +32,10 @@ from workbench.core.gramian import cosine_matrix, cosines, doubled, kept_share, 
 
 #: States of an estimated cosine, in the order of every legend.
 CONFLICT, UNDETERMINED, ALIGNED, BELOW_NOISE, MISSING = range(5)
-#: With so many mini-batches a step, or fewer steps than this and three mini-batches, pooling rests on the mini-batches
-#: inside each step, and real changes from step to step do not widen the interval; else on the spread between steps.
-BATCHES_FOR_STEP, STEPS_FOR_SPREAD = 6, 8
+#: Mini-batches a step -> from how many steps on pooling rests on the spread between steps. Before, and with other
+#: numbers of mini-batches from three on, it rests on those inside each step, and real changes from step to step do not
+#: widen the interval. Three mini-batches leave intervals too wide where noise dominates, so steps take over sooner.
+STEPS_FOR_SPREAD = {3: 5, 4: 8, 5: 8}
 STATES = ("conflict", "undetermined", "aligned", "signal below noise", "not recorded")
 
 
@@ -50,21 +58,41 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """Variances and covariances of A, D_i and D_j within every step, over S steps, M modules, P pairs and T tasks."""
+
+    aa: Float[np.ndarray, "S M P"]
+    ai: Float[np.ndarray, "S M P"]
+    aj: Float[np.ndarray, "S M P"]
+    ij: Float[np.ndarray, "S M P"]
+    dd: Float[np.ndarray, "S M T"]
+
+    def __getitem__(self, steps: slice) -> Spread:
+        return Spread(*(getattr(self, field.name)[steps] for field in fields(self)))
+
+    def of_sum(
+        self, pairs: Int[np.ndarray, "P 2"], wi: Float[np.ndarray, "M P"], wj: Float[np.ndarray, "M P"]
+    ) -> Float[np.ndarray, "S M P"]:
+        """The variance of A + wi D_i + wj D_j."""
+        di, dj = (self.dd[..., task] for task in pairs.T)
+        return self.aa + wi**2 * di + wj**2 * dj + 2 * (wi * self.ai + wj * self.aj + wi * wj * self.ij)
+
+
+@dataclass(frozen=True)
 class Moments:
     """What pooling needs of every step, over S steps, M modules and P pairs (or T tasks).
 
-    ``a``, ``d``: A and D above; NaN where not recorded. ``var_aa``, ``cov_ai``, ``cov_aj``, ``cov_ij``, ``var_dd``:
-    their jackknife (co)variances within the step, corrected alike for what the jackknife counts twice in A; NaN when
-    fewer than three mini-batches were recorded.
+    ``a``, ``d``: A and D above; NaN where not recorded. ``jackknife``: their (co)variances by the delete-one-batch
+    jackknife within the step; NaN when fewer than three mini-batches were recorded. ``excess``: what it counts twice.
     """
 
     a: Float[np.ndarray, "S M P"]
     d: Float[np.ndarray, "S M T"]
-    var_aa: Float[np.ndarray, "S M P"]
-    cov_ai: Float[np.ndarray, "S M P"]
-    cov_aj: Float[np.ndarray, "S M P"]
-    cov_ij: Float[np.ndarray, "S M P"]
-    var_dd: Float[np.ndarray, "S M T"]
+    jackknife: Spread
+    excess: Spread
+
+    def __getitem__(self, steps: slice) -> Moments:
+        return Moments(*(getattr(self, field.name)[steps] for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -135,18 +163,21 @@ def at_steps(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"
     a, d = gram[..., i, j] / pair_scale, np.einsum("smii->smi", gram) / scale**2
     if dot.shape[-1] < 3:
         unknown_pair, unknown_task = np.full_like(a, np.nan), np.full_like(d, np.nan)
-        return cosine, Moments(a, d, unknown_pair, unknown_pair, unknown_pair, unknown_pair, unknown_task)
+        unknown = Spread(unknown_pair, unknown_pair, unknown_pair, unknown_pair, unknown_task)
+        return cosine, Moments(a, d, unknown, unknown)
     left = leave_one_out(dot)  # [K, S, M, T, T]
     left = left - left.mean(axis=0)
     da, dd = left[..., i, j] / pair_scale, np.einsum("ksmii->ksmi", left) / scale**2
-    n = dot.shape[-1]
-    factor = (n - 1) / n
+    factor = (len(left) - 1) / len(left)
     di, dj = dd[..., i], dd[..., j]
-    kernel = np.moveaxis(dot, -3, -2)[..., i, j, :, :] / pair_scale[..., None, None]
-    variance = factor * (da**2).sum(axis=0)
-    kept = kept_share(variance, doubled(kernel), n)
-    cov_ai, cov_aj, cov_ij = (factor * kept * (x * y).sum(axis=0) for x, y in ((da, di), (da, dj), (di, dj)))
-    return cosine, Moments(a, d, kept * variance, cov_ai, cov_aj, cov_ij, factor * (dd**2).sum(axis=0))
+    products = ((da, da), (da, di), (da, dj), (di, dj), (dd, dd))
+    jackknife = Spread(*(factor * np.einsum("k...,k...->...", x, y) for x, y in products))
+    kernel = np.moveaxis(dot, -3, -2)
+    ka = kernel[..., i, j, :, :] / pair_scale[..., None, None]
+    kd = np.einsum("smiikl->smikl", kernel) / (scale**2)[..., None, None]
+    ki, kj = kd[..., i, :, :], kd[..., j, :, :]
+    excess = Spread(doubled(ka), doubled(ka, ki), doubled(ka, kj), doubled(ki, kj), doubled(kd))
+    return cosine, Moments(a, d, jackknife, excess)
 
 
 def plug_in_cosine(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"]) -> Float[np.ndarray, "S M P"]:
@@ -156,7 +187,7 @@ def plug_in_cosine(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray,
 
 def judged_by_batches(n_batches: int, n_steps: int) -> bool:
     """Whether pooled intervals come from the mini-batches inside each step rather than from the spread of steps."""
-    return n_batches >= BATCHES_FOR_STEP or (n_batches >= 3 and n_steps < STEPS_FOR_SPREAD)
+    return n_batches >= 3 and n_steps < STEPS_FOR_SPREAD.get(n_batches, n_steps + 1)
 
 
 def pool(
@@ -174,13 +205,12 @@ def pool(
     valid = np.isfinite(moments.a) & np.isfinite(di) & np.isfinite(dj)
     by_batches = judged_by_batches(n_batches, len(moments.a))
     if by_batches:
-        valid &= np.isfinite(moments.var_aa)
+        valid &= np.isfinite(moments.jackknife.aa)
     a, di, dj = (np.where(valid, x, 0.0) for x in (moments.a, di, dj))
     sums = Sums(a.sum(axis=0), di.sum(axis=0), dj.sum(axis=0))
     n = valid.sum(axis=0)
     if by_batches:
-        se, low_signal = _within(moments, pairs, valid, sums)
-        df = n * (n_batches - 1)
+        se, low_signal, df = _within(moments, pairs, valid, sums, n_batches)
     else:
         starts = np.zeros(1, dtype=np.int64) if starts is None else starts
         se, low_signal, df = _between(a, di, dj, valid, sums, starts)
@@ -192,7 +222,7 @@ def _conclude(
     se: Float[np.ndarray, "M P"],
     low_signal: Bool[np.ndarray, "M P"],
     n: Int[np.ndarray, "M P"],
-    df: Int[np.ndarray, "M P"],
+    df: Float[np.ndarray, "M P"] | Int[np.ndarray, "M P"],
 ) -> Pooled:
     from scipy.special import stdtr, stdtrit
 
@@ -209,20 +239,35 @@ def _conclude(
 
 
 def _within(
-    moments: Moments, pairs: Int[np.ndarray, "P 2"], valid: Bool[np.ndarray, "S M P"], sums: Sums
-) -> tuple[Float[np.ndarray, "M P"], Bool[np.ndarray, "M P"]]:
-    """Standard error by the delta method from the jackknife covariances of every step; where a signal is too low."""
-    i, j = pairs.T
+    moments: Moments, pairs: Int[np.ndarray, "P 2"], valid: Bool[np.ndarray, "S M P"], sums: Sums, n_batches: int
+) -> tuple[Float[np.ndarray, "M P"], Bool[np.ndarray, "M P"], Float[np.ndarray, "M P"]]:
+    """Standard error by the delta method from the jackknife covariances of every step; where a signal is too low;
+    degrees of freedom."""
+    di, dj = (np.where(valid, moments.jackknife.dd[..., task], 0.0).sum(axis=0) for task in pairs.T)
+    low_signal = ~((sums.i > 2 * np.sqrt(di)) & (sums.j > 2 * np.sqrt(dj)))
+    jackknife, excess = (
+        np.where(valid, np.maximum(spread.of_sum(pairs, *sums.slopes), 0.0), 0.0)
+        for spread in (moments.jackknife, moments.excess)
+    )
+    df = satterthwaite(jackknife, valid, n_batches - 1)
+    variance = jackknife.sum(axis=0)
+    variance = variance * kept_share(variance, excess.sum(axis=0), n_batches, df)
+    return np.sqrt(variance) / sums.norm, low_signal, df
 
-    def total(array: Float[np.ndarray, "S M P"]) -> Float[np.ndarray, "M P"]:
-        return np.where(valid, array, 0.0).sum(axis=0)
 
-    var_i, var_j = total(moments.var_dd[..., i]), total(moments.var_dd[..., j])
-    low_signal = ~((sums.i > 2 * np.sqrt(var_i)) & (sums.j > 2 * np.sqrt(var_j)))
-    wi, wj = sums.slopes
-    variance = total(moments.var_aa) + wi**2 * var_i + wj**2 * var_j
-    variance += 2 * (wi * total(moments.cov_ai) + wj * total(moments.cov_aj) + wi * wj * total(moments.cov_ij))
-    return np.sqrt(np.maximum(variance, 0.0)) / sums.norm, low_signal
+def satterthwaite(
+    variance: Float[np.ndarray, "S M P"], valid: Bool[np.ndarray, "S M P"], each: int
+) -> Float[np.ndarray, "M P"]:
+    """Degrees of freedom of a sum of variances of ``each`` degrees of freedom: S times as many where steps are equally
+    noisy, fewer where some are much noisier.
+
+    (sum V)² / (sum V² / (f + 2)) - 2, where V² / (f + 2) estimates the squared truth over f without bias; between f
+    and S f. Source: Satterthwaite 1946, with V² / f; the correction for few degrees of freedom is a standard one.
+    """
+    square = (variance**2).sum(axis=0) / (each + 2)
+    found = variance.sum(axis=0) ** 2 / np.where(square > 0, square, np.nan) - 2
+    most = np.maximum(valid.sum(axis=0), 1) * each
+    return np.clip(np.where(np.isnan(found), most, found), each, most)
 
 
 def _between(

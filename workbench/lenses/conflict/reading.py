@@ -140,7 +140,7 @@ def _numbers(
     cosine, moments = at_steps(dot, pairs)
     square = np.einsum("smii->smi", unbiased(dot))
     # As in core.gramian.cosines, on the scale of the moments: not above two jackknife standard errors.
-    below = ~(moments.d > 2 * np.sqrt(np.nan_to_num(moments.var_dd)))
+    below = ~(moments.d > 2 * np.sqrt(np.nan_to_num(moments.jackknife.dd)))
     norm = np.sqrt(np.where(below, np.nan, square))
     total = dot[:, -1]
     naive = plug_in_cosine(dot, pairs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,6 @@ from workbench.lenses.conflict.estimates import (
     MISSING,
     STATES,
     Estimate,
-    Moments,
     Pooled,
     judged_by_batches,
     pool,
@@ -216,7 +215,7 @@ def _assemble(record: Record, losses: Losses, trials: Trials | None) -> Conflict
     total = cosine[:, -1]
     length = STEPS_PER_WINDOW[judged_by_batches(n_batches, len(steps))]
     spans = np.array_split(np.arange(len(steps)), np.clip(len(steps) // length, 1, MAX_WINDOWS))
-    pooled = [pool(_slice(moments, slice(span[0], span[-1] + 1)), pairs, n_batches) for span in spans]
+    pooled = [pool(moments[span[0] : span[-1] + 1], pairs, n_batches) for span in spans]
     window = joined([one.cosine for one in pooled], np.stack)
     starts = np.array([span[0] for span in spans])
     overall = pool(moments, pairs, n_batches, starts)
@@ -270,10 +269,6 @@ def _measures(
     return found | {
         name: 0.5 * (table.value[i, j] + table.value[j, i]) for name, table in tables.items() if table is not None
     }
-
-
-def _slice(moments: Moments, steps: slice) -> Moments:
-    return Moments(*(getattr(moments, field.name)[steps] for field in fields(moments)))
 
 
 def _share(cosine: Estimate, window: Estimate, by_batches: bool) -> Share:
