@@ -21,7 +21,7 @@ PICTURES = ("integrated gradients", "occlusion", "grad-cam", "layer conductance"
 #: Methods that ask for no places.
 VALUES = ("integrated gradients", "occlusion", "gradient × input")
 #: Points of integrated gradients and conductance in the maps, and in the repeated maps behind two of the checks.
-POINTS, CHECK_POINTS = 256, 64
+POINTS, CHECK_POINTS = 128, 32
 #: Which samples are offered; within each, those with the largest loss come first.
 WORST, BY_CLASS, BY_ATTRIBUTE, CHOSEN = "worst first", "by class", "by attribute", "the selection"
 #: Columns of values that are shown of inputs that are no pictures.
@@ -46,7 +46,7 @@ with the median of each value over the samples.) With one method, samples stand 
 - **Infidelity** (*inf*): random rectangles are painted over; this share of the change of the logit is not foreseen by
   the map. 0 is best, 1 says nothing.
 - **Sensitivity** (*sens*): how much of the map changes, at most, when every pixel changes by up to 0.02. Here and in
-  the next check 64 points on the way from the ground to the picture are used; the maps shown use 256.
+  the next check 32 points on the way from the ground to the picture are used; the maps shown use 128.
 - **A net drawn anew** (*new*) has learnt nothing. If its maps look alike (rank correlation near 1), the map shows the
   picture, not what was learnt.
 

@@ -128,6 +128,8 @@ def test_errors_name_what_is_wrong(net, images):
         conductance(
             net, images, layer="act", forward=lambda model, x: {"a": model(x)["a"], "b": model(x)["b"]}, task="a"
         )
+    both = attribute(net, images, task="a", forward=lambda model, x: {"a": model(x)["a"], "b": model(x)["b"]})
+    np.testing.assert_allclose(both, attribute(net, images, task="a"), atol=1e-6)
     with pytest.raises(ConfigError, match="Say which task"):
         conductance(net, images, layer="act")
     with pytest.raises(ConfigError, match="layer with places"):

@@ -112,7 +112,7 @@ class Question:
 def _once(model: nn.Module, layer: str | None) -> Iterator[None]:
     """Raise ConfigError when a named layer runs several times inside the block."""
     runs: list[None] = []
-    module = dict(model.named_modules()).get(layer or "")
+    module = dict(model.named_modules()).get(layer) if layer else None
     handle = None if module is None else module.register_forward_hook(lambda *_: runs.append(None))
     try:
         yield
