@@ -94,6 +94,21 @@ def mlflow(folder: Path, tags: int = 3) -> None:
         put(folder / "metrics" / name, "1 0.5 0\n2 0.25 1\n")
 
 
+def mlflow_database(folder: Path, tags: int = 3) -> None:
+    folder.mkdir(parents=True)
+    with closing(sqlite3.connect(folder / "mlflow.db")) as connection, connection:
+        connection.executescript(
+            "CREATE TABLE runs (run_uuid TEXT, name TEXT, lifecycle_stage TEXT, start_time INT);"
+            "CREATE TABLE metrics (key TEXT, value REAL, timestamp INT, run_uuid TEXT, step INT, is_nan INT);"
+            "CREATE TABLE params (key TEXT, value TEXT, run_uuid TEXT);"
+            "CREATE TABLE tags (key TEXT, value TEXT, run_uuid TEXT);"
+            "INSERT INTO runs VALUES ('abc', 'x', 'active', 1), ('def', 'y', 'deleted', 2);"
+            "INSERT INTO params VALUES ('lr', '0.1', 'abc')"
+        )
+        rows = [(name, 0.5, 1_700_000_000_000, "abc", 1, 0) for name in names(tags)]
+        connection.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+
 def wilds(folder: Path, tags: int = 3) -> None:
     put(folder / "val_eval.csv", f"epoch,{','.join(names(tags))}\n0{',0.5' * tags}\n1{',0.75' * tags}\n")
 
@@ -176,6 +191,7 @@ LOGS: dict[str, Callable[[Path, int], None]] = {
     "lightning": lightning,
     "wandb": wandb,
     "mlflow": mlflow,
+    "mlflow-database": mlflow_database,
     "trackio": trackio,
     "wilds": wilds,
     "mammoth": mammoth,

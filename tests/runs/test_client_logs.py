@@ -39,6 +39,25 @@ with mlflow.start_run(run_name="abc"):
     for step in range(5):
         mlflow.log_metric("loss", 1 / (step + 1), step=step)
     mlflow.log_metric("val/accuracy", float("nan"), step=2)
+with mlflow.start_run(run_name="deleted") as deleted:
+    mlflow.log_metric("loss", 1.0)
+mlflow.delete_run(deleted.info.run_id)
+"""
+MLFLOW_DATABASE = """
+import mlflow
+mlflow.set_tracking_uri("sqlite:///mlflow.db")
+mlflow.set_experiment("digits")
+with mlflow.start_run(run_name="outer") as outer:
+    mlflow.log_params({"lr": 0.1, "net/depth": 3})
+    for step in range(5):
+        mlflow.log_metric("loss", 1 / (step + 1), step=step, timestamp=1700000000000 + step)
+    mlflow.log_metric("broken", float("nan"), step=1)
+    mlflow.log_metric("broken", float("inf"), step=2)
+    with mlflow.start_run(run_name="inner", nested=True):
+        mlflow.log_metric("loss", 2.0, step=7)
+with mlflow.start_run(run_name="deleted") as deleted:
+    mlflow.log_metric("loss", 1.0)
+mlflow.delete_run(deleted.info.run_id)
 """
 
 
@@ -130,6 +149,23 @@ def test_an_mlflow_run_opens_with_metrics_and_parameters(mlflow_folder):
     assert table.query("tag == 'loss'")["value"].tolist() == [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5]
     assert table.query("tag == 'val/accuracy'")["step"].tolist() == [2]
     assert validate(run.path) == []
+
+
+def test_a_database_of_mlflow_opens_with_nested_runs_and_without_deleted_ones(tmp_path_factory):
+    folder = _made(tmp_path_factory, "mlflow", MLFLOW_DATABASE)
+    runs = dict(open_runs(folder).items())
+    assert list(runs) == ["mlflow.db/inner", "mlflow.db/outer"]
+    outer = runs["mlflow.db/outer"]
+    assert outer.info.config == {"lr": "0.1", "net/depth": "3"}
+    table = outer.table("scalars")
+    loss = table.query("tag == 'loss'")
+    assert loss["value"].tolist() == [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5]
+    assert loss["wall_time"].tolist() == [1.7e9 + step / 1000 for step in range(5)]
+    np.testing.assert_array_equal(table.query("tag == 'broken'")["value"], [np.nan, np.inf])
+    inner = runs["mlflow.db/inner"]
+    assert inner.table("scalars")["step"].tolist() == [7]
+    assert inner.info.parent is not None
+    assert validate(inner.path) == []
 
 
 def test_a_damaged_mlflow_metric_is_named(mlflow_folder, tmp_path):

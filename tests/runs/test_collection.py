@@ -73,3 +73,13 @@ def test_mistakes_are_named(tmp_path):
         open_runs(tmp_path)["x"]
     with pytest.raises(RunFormatError, match="is not a run"):
         open_run(tmp_path)
+
+
+def test_a_folder_of_aim_says_what_to_do_instead(tmp_path):
+    (tmp_path / ".aim" / "meta").mkdir(parents=True)
+    runs = open_runs(tmp_path)
+    assert len(runs) == 0
+    assert "a table with the columns run, step, name and value" in str(runs.problems[0])
+    for place in (tmp_path, tmp_path / ".aim"):
+        with pytest.raises(RunFormatError, match="repository of Aim, whose storage only Aim's own package can read"):
+            open_run(place)

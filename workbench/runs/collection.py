@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from workbench.core import ConfigError, Problem, Run, RunFormatError
-from workbench.runs.formats import is_run, open_members
+from workbench.runs.formats import AIM, format_of, is_aim, is_run, open_members
 from workbench.runs.tables import SUFFIXES
 
 #: Endings of files that may be a run of their own.
@@ -53,6 +53,8 @@ class RunCollection:
                 known = self._runs.get(full)
                 # A foreign run that was read already keeps what it knows; it looks for changes by itself.
                 runs[full] = known if known is not None and known.source is not None else run
+        if is_aim(self.folder):
+            problems.append(Problem(self.folder, AIM))
         self._runs = dict(sorted(runs.items()))
         self.problems = problems
 
@@ -83,9 +85,12 @@ class RunCollection:
 
 
 def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
-    """Folders and tables that are a run of any format, not looking inside a run."""
+    """Folders and tables that are a run of any format; inside a run only those that its format names."""
     if is_run(folder):
         yield folder
+        found = None if (folder / "run.json").is_file() else format_of(folder)
+        if found is not None and found.inner is not None:
+            yield from found.inner(folder)
         return
     if depth == 0:
         return

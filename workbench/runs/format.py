@@ -118,6 +118,7 @@ class Format:
         sources: The files that the log consists of. When one grows, the log is read again.
         read: Fill a run from the log and return what could not be read. Nothing in the log is ever executed.
         members: For formats that keep several runs in one file: the name of each run, with the format that reads it.
+        inner: For formats whose folders may hold further runs: the folders inside one that are runs of their own.
     """
 
     slug: str
@@ -126,3 +127,4 @@ class Format:
     sources: Callable[[Path], list[Path]]
     read: Callable[[Path, RunWriter], list[Problem]]
     members: Callable[[Path], Mapping[str, Format]] | None = None
+    inner: Callable[[Path], list[Path]] | None = None

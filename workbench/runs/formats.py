@@ -16,6 +16,7 @@ from workbench.runs import (
     lightning,
     mammoth,
     mlflow,
+    mlflow_database,
     tables,
     tensorboard,
     trackio,
@@ -37,6 +38,7 @@ FORMATS: tuple[Format, ...] = (
     lightning.FORMAT,
     wandb.FORMAT,
     mlflow.FORMAT,
+    mlflow_database.FORMAT,
     trackio.FORMAT,
     wilds.FORMAT,
     mammoth.FORMAT,
@@ -48,6 +50,18 @@ FORMATS: tuple[Format, ...] = (
     tables.FORMAT,
     weights.FORMAT,
 )
+
+
+#: Why a folder of Aim does not open, and what to do.
+AIM = (
+    "it is a repository of Aim, whose storage only Aim's own package can read. Save its metrics there as a table with "
+    "the columns run, step, name and value (Repo.query_metrics gives them), one file a run, and open that."
+)
+
+
+def is_aim(path: Path) -> bool:
+    """Whether a folder is, or holds, a repository of Aim."""
+    return (path / ".aim").is_dir() or (path.name == ".aim" and path.is_dir())
 
 
 @cache
@@ -104,6 +118,8 @@ def open_members(place: Path) -> dict[str, Run]:
         raise RunFormatError(f"{place} does not exist.")
     found = format_of(place)
     if found is None:
+        if is_aim(place):
+            raise RunFormatError(f"{place}: {AIM}")
         known = ", ".join(candidate.name for candidate in all_formats())
         raise RunFormatError(
             f"{place} is not a run: it has no run.json and is no log of a known format ({known}). "

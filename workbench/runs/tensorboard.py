@@ -5,13 +5,14 @@ What other plugins wrote is counted and named in the run's notes.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from workbench.core import Problem, RunWriter
-from workbench.runs import tfevents
+from workbench.runs import tfevents, vectors
 from workbench.runs.format import Format
 from workbench.runs.hyperparameters import read_yaml
 from workbench.runs.protobuf import Fields, fields
@@ -20,6 +21,8 @@ from workbench.runs.summaries import Summaries
 MARK = ".tfevents."
 #: Pieces of a file whose points make one part of a table.
 _PIECES = 4
+#: The name of a folder with hyper-parameters; how deep other runs may lie inside a run.
+_SESSION, _DEPTH = re.compile(r"\d{9,}\.\d+"), 3
 
 
 def recognises(path: Path) -> bool:
@@ -29,10 +32,25 @@ def recognises(path: Path) -> bool:
 
 
 def event_files(path: Path) -> list[Path]:
-    """The event files of a folder, in the order of their time stamps; or the file itself."""
+    """The event files of a folder, in the order of their time stamps, with those of its sessions; or the file itself.
+
+    PyTorch's writer puts hyper-parameters into a folder of their own, which has the time for its name: a session.
+    """
     if path.is_file():
         return [path]
-    return sorted(item for item in path.iterdir() if MARK in item.name and item.is_file())
+    folders = [path, *(item for item in sorted(path.iterdir()) if item.is_dir() and _SESSION.fullmatch(item.name))]
+    return [item for folder in folders for item in sorted(folder.iterdir()) if MARK in item.name and item.is_file()]
+
+
+def inner(path: Path) -> list[Path]:
+    """Folders inside a run that are runs of their own: of other writers, and embeddings for the projector."""
+    if path.is_file():
+        return []
+    folders = [
+        item for item in sorted(path.rglob("*")) if len(item.relative_to(path).parts) <= _DEPTH and item.is_dir()
+    ]
+    chosen = [item for item in folders if not any(map(_SESSION.fullmatch, item.relative_to(path).parts))]
+    return [item for item in chosen if recognises(item) or vectors.recognises(item)]
 
 
 def sources(path: Path) -> list[Path]:
@@ -96,4 +114,4 @@ def _protobuf_value(value: Fields) -> Any:
     return None
 
 
-FORMAT = Format("tensorboard", "TensorBoard event files", recognises, sources, read)
+FORMAT = Format("tensorboard", "TensorBoard event files", recognises, sources, read, inner=inner)

@@ -46,18 +46,31 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
         RunFormatError: an array is not [N, D], or its rows do not match the metadata.
     """
     array_file, metadata_file = sources(path)
-    frame = load_table(metadata_file)
+    frame = _metadata(metadata_file, array_file)
     for layer, values in _layers(array_file):
         if values.ndim != 2 or values.dtype.kind not in "fiu":
             raise RunFormatError(
                 f"{array_file}: '{layer}' must be numbers of shape [N, D]; got {values.dtype} {values.shape}."
             )
         if len(values) != len(frame):
-            rows = f"'{layer}' has {len(values)} rows, {metadata_file.name} has {len(frame)}"
-            raise RunFormatError(f"{array_file}: {rows}; the projector's files of one column have no header.")
+            raise RunFormatError(
+                f"{array_file}: '{layer}' has {len(values)} rows, {metadata_file.name} has {len(frame)}; "
+                "each row needs a line of metadata."
+            )
         writer.embedding(0, layer, np.asarray(values, np.float32), np.arange(len(values)))
     _describe(frame, writer)
     return []
+
+
+def _metadata(file: Path, array_file: Path) -> pd.DataFrame:
+    """The table of the rows. A projector's metadata of one column has no header: its lines are the labels."""
+    if array_file.name == "tensors.tsv":
+        with file.open(encoding="utf-8", errors="replace") as stream, array_file.open("rb") as rows:
+            if "\t" not in next(stream, ""):
+                n_rows, n_lines = (sum(1 for line in lines if line.strip()) for lines in (rows, stream))
+                if n_rows == n_lines + 1:
+                    return pd.DataFrame({"label": file.read_text(encoding="utf-8", errors="replace").splitlines()})
+    return load_table(file)
 
 
 def _layers(file: Path) -> Iterator[tuple[str, np.ndarray]]:
