@@ -177,7 +177,8 @@ def explain(run: Run, chosen: SampleSet, words: str) -> None:
     """
     n = len(chosen.samples)
     held = in_words(about(run, chosen))
-    st.markdown(f":material/filter_alt: **{n:,} selected samples**. {parts.plain(held)} {parts.prose(words)}")
+    line = f":material/filter_alt: **{n:,} selected samples**. {parts.plain(held)} {parts.prose(words)}"
+    st.markdown(f":small[{line}]")
 
 
 def pictures(run: Run, chosen: SampleSet, about: Iterable[str]) -> None:

@@ -146,7 +146,7 @@ def test_every_lens_says_what_the_selection_means_to_it(open_app: OpenApp, folde
     address = address_of(app)
     app.switch_page(f"views/{page}.py").run()
     said = words(app)
-    assert "selected samples**. More often than elsewhere: domain night 100 %" in said
+    assert "selected samples**. More often than elsewhere: domain 'night' 100 %" in said
     assert told in said
     assert address_of(app) == address
 

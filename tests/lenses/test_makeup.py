@@ -51,9 +51,9 @@ def test_levels_are_counted_among_the_chosen_and_among_all(run):
 
 def test_the_sentence_names_the_largest_differences(run):
     night = makeup(run, np.flatnonzero(DOMAIN == "night").tolist())
-    assert in_words(night) == "More often than elsewhere: domain night 100 % (of all samples 33 %)."
+    assert in_words(night) == "More often than elsewhere: domain 'night' 100 % (of all samples 33 %)."
     zeros = in_words(makeup(run, np.flatnonzero(TARGET == 0).tolist()))
-    assert zeros.index("class zero 100 %") < zeros.index("it's a 100 % (of all samples 50 %)")
+    assert zeros.index("class 'zero' 100 %") < zeros.index("it's 'a' 100 % (of all samples 50 %)")
     assert "mixed like all samples" in in_words(makeup(run, list(range(N))))
 
 

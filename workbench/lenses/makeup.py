@@ -84,7 +84,7 @@ def in_words(found: pd.DataFrame, limit: int = 3) -> str:
         return "They are mixed like all samples of the run, as far as its attributes tell."
     shares = first[["share", "share_all"]].to_numpy(dtype=float)
     said = [
-        f"{column} {level} {percent(share)} (of all samples {percent(share_all)})"
+        f"{column} '{level}' {percent(share)} (of all samples {percent(share_all)})"
         for column, level, (share, share_all) in zip(first["column"], first["level"], shares, strict=True)
     ]
     return f"More often than elsewhere: {listed(said)}."
