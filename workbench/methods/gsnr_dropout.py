@@ -98,10 +98,8 @@ class Config:
         if not 0 <= self.ratio < 1:
             raise ConfigError(f"ratio is a share of the weights, at least 0 and below 1; got {self.ratio}.")
         if self.learned and not 0 < self.ratio < self.max_ratio <= 1:
-            raise ConfigError(
-                f"A learned ratio starts above 0 and below max_ratio, which is at most 1; got ratio={self.ratio}, "
-                f"max_ratio={self.max_ratio}."
-            )
+            found = f"ratio={self.ratio}, max_ratio={self.max_ratio}"
+            raise ConfigError(f"A learned ratio starts above 0 and below max_ratio, which is at most 1; got {found}.")
         if self.learned and self.ranked == "net":
             raise ConfigError("A learned ratio belongs to one weight tensor: use ranked='tensor'.")
         for name in ("temperature", "inner_lr", "outer_lr"):
@@ -155,7 +153,11 @@ def shares_of_gain(mean: Float[Tensor, "*P"], variance: Float[Tensor, "*P"], n: 
 
 
 def generalisation_ratio(r: Float[Tensor, "*P"], shares: Float[Tensor, "*P"], n: float) -> Float[Tensor, ""]:
-    """R from GSNR and W; at most 1. Equals Σ mean² / Σ (mean² + variance / n)."""
+    """R from GSNR and W; at most 1. Equals Σ mean² / Σ (mean² + variance / n).
+
+    R = E[ΔL_D'] / E[ΔL_D] of a small step λ on D, with D' new: ΔL_D ≈ λ Σ g_Dj², ΔL_D' ≈ λ Σ g_Dj g_D'j; D and D' share
+    the mean alone, so that E[g_Dj g_D'j] = mean², while E[g_Dj²] = mean² + variance / n.
+    """
     return 1 - (shares / (r + 1 / n)).sum() / n
 
 
@@ -340,14 +342,12 @@ class GsnrDropout:
                 for name, value in self.weights.items()
             }
         elif score == "samples":
-            rows = sample_gradients(losses, self.weights)
-            found = {name: between_samples(row) for name, row in rows.items()}
+            found = {name: between_samples(row) for name, row in sample_gradients(losses, self.weights).items()}
         elif score == "steps":
             found = {name: between_steps(*moments) for name, moments in self._moments(losses).items()}
         else:
-            rows = domain_gradients(losses, self.weights)
             rule = between_domains if score == "domains" else mean_size
-            found = {name: rule(row) for name, row in rows.items()}
+            found = {name: rule(row) for name, row in domain_gradients(losses, self.weights).items()}
         return found if self.config.drop == "highest" else {name: -value for name, value in found.items()}
 
     def _moments(self, losses: Tensors) -> dict[str, Float[Tensor, "2 ..."]]:

@@ -11,10 +11,13 @@ dataset calls the same thing. Per-class losses that stay silent about labels a d
     k is related to c of dataset i   <=>   S^i_ck > max(S^i_cc, τ)
     T^i_ck   = 1 if k = c or k is related; else 0 if k in Y_i; else −1 (no loss)
     l_rel    = 1/|Ω| sum_x sum_k 1[T^i_ck >= 0] BCE(z_k(x), T^i_ck), c = c(x)  stage 2, class-relational loss
+    ∂l/∂z_k  = p_k − 1[k = c] for all k, at rest at p_a = n_1 / (n_1 + n_2)    cross-entropy, p its softmax
+    ∂l/∂z_k  = v^i_k (σ(z_k) − 1[k = c])                                       null loss: 0 for a foreign label
 
 Letters: I datasets, K labels of the union, D width of the features f, Ω labelled pixels of the batch, c the annotated
-label. Losses are in nats per labelled pixel, summed over classes: a mean over K would drown small classes. Every loss
-comes as one entry an image, [B], whose mean is the loss above; an image with more labelled pixels weighs more.
+label, σ the sigmoid, n_i how often dataset i shows what 1 calls a and 2 does not. Losses are in nats per labelled
+pixel, summed over classes: a mean over K would drown small classes. Every loss comes as one entry an image, [B], whose
+mean is the loss above; an image with more labelled pixels weighs more.
 
 In plain words: Two teams drew outlines on street pictures, each with its own list of names. One calls a thing a rider
 that the other calls a motorcyclist, and what one list does not know ends up as background. A net trained on the union
