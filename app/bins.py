@@ -35,19 +35,25 @@ def bins(factors: Sequence[Factor]) -> dict[str, Any]:
             hint="Bins of equally many samples are compared with equal certainty. Bins of equal widths follow the "
             "attribute's own scale; those at its ends may hold too few samples to be tested.",
         )  # fmt: skip
-        own = {factor.name: _own(factor) for factor in cut}
+        texts = {factor.name: _typed(factor) for factor in cut}
+    own = {name: _numbers(text) for name, text in texts.items()}
     return found | {"edges": {name: edges for name, edges in own.items() if edges}}
 
 
-def _own(factor: Factor) -> tuple[float, ...]:
-    """Edges that the reader types."""
+def _typed(factor: Factor) -> str:
+    """Edges as the reader types them."""
     text = st.text_input(
         f"Own edges of {parts.plain(factor.name)}", key=f"edges {factor.name}", bind="query-params",
         placeholder=", ".join(f"{edge:.3g}" for edge in factor.edges),
         help="Numbers between the bins, with commas; a value on an edge belongs to the bin below it.",
     )  # fmt: skip
+    return str(text or "")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """The numbers in a text; none, and a word on it, where something else is in it."""
     try:
-        return tuple(sorted({float(part) for part in (text or "").replace(";", ",").split(",") if part.strip()}))
+        return tuple(sorted({float(part) for part in text.replace(";", ",").split(",") if part.strip()}))
     except ValueError:
-        st.caption(f":red[{parts.plain(text or '')} holds something that is no number.]")
+        st.caption(f":red[{parts.plain(text)} holds something that is no number.]")
         return ()

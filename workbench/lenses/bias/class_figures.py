@@ -78,6 +78,7 @@ def classes(stats: Bias, rate: str | None = None, factor: str | None = None, lim
         figure, labels, title[:1].upper() + title[1:], {"title": RATES[rate], "tickformat": ".0%"},
         max(36, 14 * len(present)),
     )  # fmt: skip
+    laid.update_layout(legend_title_text=factor)
     return laid.update_yaxes(type="linear", zeroline=False, tickvals=list(range(len(labels))), ticktext=labels)
 
 
