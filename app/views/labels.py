@@ -6,8 +6,10 @@ from typing import Any
 
 import streamlit as st
 
+import known_relations
 import label_space
 import parts
+import published_lists
 import selection
 from frame import Options, lens_page
 from widgets import one_of, step
@@ -32,6 +34,7 @@ def choose(stats: Labels) -> Options:
     return options
 
 
+published_lists.panel()
 page = lens_page("labels", choose)
 stats: Labels = page.stats
 pairs = [(pair.dataset_a, pair.dataset_b) for pair in stats.pairs]
@@ -70,6 +73,7 @@ if page.selected is not None:
     selection.explain(page.run, page.selected, f"The figures above are about all samples. {told}")
     if len(held):
         parts.chart(chosen_labels(held), "labels chosen", "What the selected samples are annotated with.")
+known_relations.section(page.run, stats)
 label_space.editor(page.run, stats)
 page.further(
     kinds=lambda: one_of("Relations", ["all", *RELATIONS], "kinds"),

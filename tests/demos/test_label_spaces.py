@@ -7,7 +7,10 @@ import pytest
 from workbench.core import ConfigError, RunInfo
 from workbench.demos.label_spaces import LABEL_SPACES, published
 
-SIZES = {"cityscapes": 19, "bdd100k": 19, "camvid": 11, "idd": 26, "wilddash2": 25, "mapillary": 65, "coco": 80}
+SIZES = {
+    "cityscapes": 19, "bdd100k": 19, "camvid": 11, "idd": 26, "wilddash2": 25, "mapillary": 65, "coco": 80,
+    "ade20k": 150,
+}  # fmt: skip
 
 
 def shared(*names: str) -> int:
@@ -32,6 +35,8 @@ def test_names_agree_only_as_far_as_they_are_spelled_alike():
     assert shared("cityscapes", "idd") == 17  # all but terrain and train
     assert shared("cityscapes", "wilddash2") == 18  # all but train
     assert shared("cityscapes", "mapillary") == 0  # capitals
+    # road, sidewalk, building, wall, fence, pole, traffic light, sky, person, car, truck, bus, bicycle
+    assert shared("cityscapes", "ade20k") == 13
     assert shared("cityscapes", "coco") == 8  # person, traffic light, and six vehicles
 
 

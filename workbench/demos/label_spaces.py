@@ -12,9 +12,10 @@ Names are spelled as published, capitals and punctuation included, because a mer
     wilddash2   semantic segmentation, the 25 evaluated classes
     mapillary   Mapillary Vistas 1.2, the 65 evaluated classes
     coco        the 80 things of COCO detection; its stuff classes are left out
+    ade20k      the 150 classes of its scene parsing benchmark, each by the first of its published synonyms
 
 Left out because the names or their number differ between published versions: Mapillary Vistas 2.0, IDD level 4, the 32
-raw CamVid classes, ADE20K, COCO-Stuff and COCO panoptic.
+raw CamVid classes, the full ADE20K vocabulary, COCO-Stuff and COCO panoptic.
 """
 
 from __future__ import annotations
@@ -65,6 +66,20 @@ LABEL_SPACES: Mapping[str, tuple[str, ...]] = {
         broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv,
         laptop, mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock, vase,
         scissors, teddy bear, hair drier, toothbrush"""
+    ),
+    "ade20k": _names(
+        """wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, person, earth,
+        door, table, mountain, plant, curtain, chair, car, water, painting, sofa, shelf, house, sea, mirror, rug,
+        field, armchair, seat, fence, desk, rock, wardrobe, lamp, bathtub, railing, cushion, base, box, column,
+        signboard, chest of drawers, counter, sand, sink, skyscraper, fireplace, refrigerator, grandstand, path,
+        stairs, runway, case, pool table, pillow, screen door, stairway, river, bridge, bookcase, blind, coffee table,
+        toilet, flower, book, hill, bench, countertop, stove, palm, kitchen island, computer, swivel chair, boat, bar,
+        arcade machine, hovel, bus, towel, light, truck, tower, chandelier, awning, streetlight, booth,
+        television receiver, airplane, dirt track, apparel, pole, land, bannister, escalator, ottoman, bottle, buffet,
+        poster, stage, van, ship, fountain, conveyer belt, canopy, washer, plaything, swimming pool, stool, barrel,
+        basket, waterfall, tent, bag, minibike, cradle, oven, ball, food, step, tank, trade name, microwave, pot,
+        animal, bicycle, lake, dishwasher, screen, blanket, sculpture, hood, sconce, vase, traffic light, tray, ashcan,
+        fan, pier, crt screen, plate, monitor, bulletin board, shower, radiator, glass, clock, flag"""
     ),
 }
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import combinations, product
 from typing import Literal
 
 import numpy as np
@@ -226,6 +226,22 @@ def relations(space_a: LabelSpace, space_b: LabelSpace) -> tuple[Relation, ...]:
 
 #: How boulevard's labels (b) stand to avenue's (a).
 TRUE_RELATIONS: tuple[Relation, ...] = relations(AVENUE, BOULEVARD)
+
+
+def true_relations(datasets: Sequence[str]) -> dict[tuple[str, str, str, str], str]:
+    """(dataset a, label a, dataset b, label b) -> "same", "a in b", "b in a" or "overlaps", of every two datasets.
+
+    Only pairs that share a concept; datasets that are not drawn here are left out.
+    """
+    spaces = [space for name in datasets for space in THREE_SPACES if space.dataset == name]
+    found = {}
+    for first, second in combinations(spaces, 2):
+        for a, b in product(first.labels, second.labels):
+            of_a, of_b = first.concepts(a), second.concepts(b)
+            if of_a & of_b:
+                kind = "same" if of_a == of_b else "b in a" if of_b < of_a else "a in b" if of_a < of_b else "overlaps"
+                found[first.dataset, a, second.dataset, b] = kind
+    return found
 
 
 def true_contingency(concepts: Int[np.ndarray, "..."]) -> Float[np.ndarray, "A B"]:
