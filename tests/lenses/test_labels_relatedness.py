@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.core import Run, RunWriter
+from workbench.lenses import look
 from workbench.lenses.labels.relatedness import Relatedness, read_relatedness
 from workbench.lenses.labels.relatedness_figure import relatedness_figure
 from workbench.lenses.labels.statistics import statistics
@@ -89,3 +90,16 @@ def test_the_figure_marks_what_was_found_planted_and_trained(tmp_path):
     assert "0 relations found" in relatedness_figure(stats, threshold=1.0).layout.title.text
     only = relatedness_figure(stats, dataset="coarse")
     assert [trace.y for trace in only.data if trace.type == "heatmap"] == [("road", "vehicle")]
+
+
+def test_the_verdict_counts_the_relations_that_were_trained(tmp_path):
+    right = look(write(tmp_path / "right"), "labels").verdicts[-1]
+    assert right.level == "fine"
+    said = "From step 5 on, the loss joined fine's 'car' with 'vehicle': "
+    assert right.sentence == f"{said}1 of the 1 relations that hold, and 0 that do not."
+    assert right.options == {"view": "cosines"}
+    other = {"planted": {"relations": [["fine", "car", "road"]]}}
+    wrong = [v for v in look(write(tmp_path / "wrong", **other), "labels").verdicts if "the loss joined" in v.sentence]
+    assert [(verdict.level, "0 of the 1" in verdict.sentence) for verdict in wrong] == [("watch", True)]
+    unknown = look(write(tmp_path / "unknown", planted=None), "labels").verdicts[-1]
+    assert unknown.sentence.endswith("joined fine's 'car' with 'vehicle'.")

@@ -33,7 +33,7 @@ def verdicts(stats: Labels) -> list[Verdict]:
     if len(stats.datasets) < 2:
         return [_alone(stats)]
     if not stats.pairs:
-        return [*_pulls(stats), _unpredicted(stats), *_contexts(stats)]
+        return [*_pulls(stats), _unpredicted(stats), *_contexts(stats), *_trained(stats)]
     found = [
         *_contradictions(stats),
         *_pulls(stats),
@@ -43,7 +43,7 @@ def verdicts(stats: Labels) -> list[Verdict]:
         *_contexts(stats),
         *_undecided(stats),
     ]
-    return found or [_agreement(stats)]
+    return [*(found or [_agreement(stats)]), *_trained(stats)]
 
 
 def sure(relations: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -294,3 +294,20 @@ def _unpredicted(stats: Labels) -> Verdict:
         next_step=_RECORD,
         options={"view": "graph"},
     )
+
+
+def _trained(stats: Labels) -> list[Verdict]:
+    """Relations that the training took from its mean cosines, and whether they hold where the truth is known."""
+    known = stats.relatedness
+    if known is None or known.taken is None:
+        return []
+    table = known.table(known.taken)
+    taken = table[table["trained_with"]]
+    names = [f"{row.dataset}'s '{row.label}' with '{row.related}'" for row in taken.itertuples()]
+    said = f"From step {known.taken} on, the loss joined {listed(names) if names else 'no labels'}"
+    if known.planted is None:
+        return [Verdict("fine", f"{said}.", options={"view": "cosines"})]
+    wrong = int((~taken["planted"]).sum())
+    held = f"{len(taken) - wrong} of the {len(known.planted)} relations that hold, and {wrong} that do not"
+    advice = "Raise τ, or take the mean cosines later, when labels lie close to their own outputs." if wrong else ""
+    return [Verdict("watch" if wrong else "fine", f"{said}: {held}.", advice, options={"view": "cosines"})]
