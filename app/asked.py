@@ -111,10 +111,10 @@ def choose(run: Run) -> Asked:
             reason = str(error)
     if not files:
         _no_net(reason or "")
-    if way == RECORDED:
-        st.info(parts.prose(reason or ""), icon=":material/inbox:", title="No recorded net to ask")
     chosen = _own(run, files)
     if chosen is None:
+        if way == RECORDED:
+            st.caption(parts.prose(f"The run alone does not tell its net. {reason}"))
         st.stop()
     return chosen
 
@@ -231,6 +231,7 @@ def _built(
     subject, drawn = ask(problem, checkpoint, step, "batches" if diagnosed else None)
     frame = _frame(subject, drawn)
     rates = [group["lr"] for group in problem.make_optimizer(subject.net).param_groups]
+    seen = "" if problem.validation is not None and not diagnosed else ", which it is trained on"
     held = "validation" if problem.validation is not None and not diagnosed else "batches"
     entries = [entry for entry in of_run(_run) if entry.step is not None]
     files = {int(entry.step or 0): entry.path for entry in entries} if checkpoint is not None else {}
@@ -240,7 +241,7 @@ def _built(
     return Asked(
         key=(str(path), fingerprint, file, digest, str(checkpoint)), subject=subject, frame=frame,
         attributes=_few(frame, list(drawn.levels)), numbered=diagnosed or problem.samples is not None,
-        words=f"{problem.where} with {weights} is asked about the first {len(frame):,} samples of its {held}.",
+        words=f"{problem.where} with {weights} is asked about the first {len(frame):,} samples of its {held}{seen}.",
         files={s: f for s, f in files.items() if s <= step}, load=partial(load_model, problem),
         data=lambda: (training(problem, subject.net), drawn),
         no_data=None if drawn.targets else no_data,

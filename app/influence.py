@@ -214,8 +214,14 @@ _NONE = np.array([-1])
 
 def _kinds(part: Any, task: str) -> list[str]:
     """How training samples can be grouped: by pairs of levels, by each one, by class last."""
-    levels = [name for name, values in part.levels.items() if len(set(values)) > 1]
+    levels = _levels(part, task)
     return [*[PAIRS] * (len(levels) > 1), *levels, CLASS]
+
+
+def _levels(part: Any, task: str) -> list[str]:
+    """Attributes in which the labelled samples differ."""
+    labelled = part.targets[task] >= 0
+    return [name for name, values in part.levels.items() if len(set(np.asarray(values)[labelled].tolist())) > 1]
 
 
 def _both(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -225,7 +231,7 @@ def _both(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def _asked_group(run: Run, asked: Asked, tested: Any, task: str) -> tuple[np.ndarray, str]:
     """The group of each labelled test sample, and the one that is asked about."""
     chosen = selection.current(run) if asked.numbered else None
-    levels = [name for name, values in tested.levels.items() if len(set(values)) > 1]
+    levels = _levels(tested, task)
     by = one_of("Whose loss", [*[CHOSEN] * (chosen is not None), *levels, CLASS, ALL], "whose")
     if by == CHOSEN and chosen is not None:
         inside = np.isin(asked.subject.samples, chosen.samples)[tested.targets[task] >= 0]

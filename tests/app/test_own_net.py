@@ -97,7 +97,7 @@ def test_a_diagnosed_run_is_asked_about_its_own_samples_without_pictures(open_ap
     figure = json.loads(app.get("plotly_chart")[0].proto.spec)
     assert {trace["type"] for trace in figure["data"]} == {"heatmap"}
     assert "shape: integrated gradients" in [note["text"] for note in figure["layout"]["annotations"]]
-    assert "asked about the first 1,216 samples of its batches" in words(app)
+    assert "asked about the first 1,216 samples of its batches, which it is trained on" in words(app)
 
 
 def test_a_model_that_the_weights_do_not_fit_says_so(open_app, named):
