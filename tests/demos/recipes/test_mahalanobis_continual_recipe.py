@@ -15,7 +15,7 @@ from workbench.demos import find_recipe, train
 from workbench.demos.data.streams import DOMAINS, UNSEEN
 from workbench.demos.recipes.mahalanobis_continual.ewc import ElasticWeights, fisher
 from workbench.demos.recipes.mahalanobis_continual.study import N_CLASSES, N_TASKS, SCOPES, Study, shown_digits
-from workbench.demos.recipes.mahalanobis_continual.training import SETTINGS, measures
+from workbench.demos.recipes.mahalanobis_continual.training import SETTINGS, longest_metric, measures
 from workbench.lenses.domains.stream import stream_of
 from workbench.methods.mahalanobis_continual import GrowingNet, LinearHead
 
@@ -99,6 +99,24 @@ def test_without_distillation_the_learner_is_replay_to_the_last_bit():
         study.end_task()
     replay = learned("replay")
     assert all(torch.equal(a, b) for a, b in zip(study.net.parameters(), replay.net.parameters(), strict=True))
+
+
+def test_a_balanced_end_changes_nothing_but_what_follows_the_first_task():
+    """One task has nothing to be balanced with; with two, only classes that are kept get a say."""
+    alone, plain = learned("balanced", tasks=1), learned("replay", tasks=1)
+    assert all(torch.equal(a, b) for a, b in zip(alone.net.parameters(), plain.net.parameters(), strict=True))
+    both, other = learned("balanced", tasks=2), learned("replay", tasks=2)
+    assert not all(torch.equal(a, b) for a, b in zip(both.net.parameters(), other.net.parameters(), strict=True))
+    np.testing.assert_array_equal(both.memory, other.memory)
+    assert replace(SETTINGS["balanced"], balanced=0) == SETTINGS["replay"]
+
+
+def test_the_longest_metric_is_the_largest_singular_value_of_any_class():
+    study = learned("metric-average")
+    factors = study.net.head.factors.detach()
+    longest = max(torch.linalg.svdvals(factor)[0].item() for factor in factors)
+    assert longest_metric(study)["metric/largest length"] == pytest.approx(longest)
+    assert longest_metric(learned("replay")) == {}
 
 
 def test_the_memory_holds_six_exemplars_of_every_class_met_two_a_domain_and_no_test_digit():

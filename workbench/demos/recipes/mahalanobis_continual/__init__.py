@@ -20,6 +20,7 @@ RECIPE = Recipe(
     variants=(
         Variant("fine-tuning", "a linear classifier, new classes only, nothing kept", _STEPS),
         Variant("replay", "a linear classifier with six exemplars of every old class", _STEPS),
+        Variant("balanced", "replay, and every task ends with steps on the exemplars alone", _STEPS),
         Variant("lwf", "replay, and distillation from the model before the task (LwF)", _STEPS),
         Variant("ewc", "replay, and elastic weight consolidation", _STEPS),
         Variant("linear-average", "replay, and distillation from a moving average", _STEPS),
@@ -118,6 +119,23 @@ RECIPE = Recipe(
             "lwf",
             margin=4.0,
             lower_is_better=True,
+        ),
+        Claim(
+            "balanced-over-replay",
+            "Ending every task with 50 steps on the exemplars alone raises the average accuracy in the seen domains "
+            "above replay alone: part of what is forgotten is only a leaning to the newest classes.",
+            "Not reported; a control",
+            "accuracy/seen",
+            "balanced",
+            "replay",
+        ),
+        Claim(
+            "method-over-balanced",
+            "In the seen domains, the whole method ends at a higher average accuracy than that simple remedy.",
+            "Not reported; a control",
+            "accuracy/seen",
+            "metric-average",
+            "balanced",
         ),
         Claim(
             "replay-over-fine-tuning",

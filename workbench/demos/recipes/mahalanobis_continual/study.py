@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from workbench.demos.data.streams import DOMAINS, SEEN, SIDE, UNSEEN, small_digits
 from workbench.demos.gradient_rules import gradient_rule
@@ -47,6 +48,7 @@ class Setting:
         exemplars: Kept of every class, over all seen domains; 0 keeps nothing.
         ewc: Strength of elastic weight consolidation.
         metric_lr: Learning rate of the factors L relative to that of all other parameters.
+        balanced: Steps at the end of every task on the exemplars alone, as many of every class, old and new.
     """
 
     head: Literal["linear", "euclidean", "mahalanobis"]
@@ -55,6 +57,7 @@ class Setting:
     ewc: float = 0.0
     lr: float = 1e-3
     metric_lr: float = 1.0
+    balanced: int = 0
 
 
 class Study:
@@ -119,8 +122,19 @@ class Study:
                 self.labels[self.new], self.train.domains[self.new], self.setting.exemplars, self.rng
             )
             self.memory = np.concatenate([self.memory, self.new[kept]])
+        self.balance()
         if self.setting.ewc > 0:
             self.elastic.remember(self.net, self.images[self.new])
+
+    def balance(self) -> None:
+        """Go over the exemplars, in which no class is newer than another."""
+        for _ in range(self.setting.balanced if self.task > 0 else 0):
+            index = self.rng.choice(self.memory, BATCH, replace=len(self.memory) < BATCH)
+            self.optimizer.zero_grad()
+            F.cross_entropy(self.net(self.images[index]), torch.from_numpy(self.labels[index])).backward()
+            self.optimizer.step()
+            self.learner.after_step()
+            self.average.update(self.net)
 
     @torch.no_grad()
     def answers(self, *, averaged: bool) -> Float[Tensor, "N C"]:

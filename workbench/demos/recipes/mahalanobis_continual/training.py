@@ -7,6 +7,7 @@ from dataclasses import asdict
 from types import MappingProxyType
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -34,6 +35,7 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
     {
         "fine-tuning": Setting("linear", exemplars=0),
         "replay": Setting("linear"),
+        "balanced": Setting("linear", balanced=50),
         "lwf": Setting("linear", Config(distil=3, decay=1), lr=5e-4),
         "ewc": Setting("linear", ewc=10, lr=5e-4),
         "linear-average": Setting("linear", Config(distil=3)),
@@ -47,6 +49,7 @@ METHODS: Mapping[str, str] = MappingProxyType(
     {
         "fine-tuning": "fine-tuning",
         "replay": "replay",
+        "balanced": "replay and a balanced end of every task",
         "lwf": "replay and distillation from the previous model (LwF)",
         "ewc": "replay and elastic weight consolidation (EWC)",
         "linear-average": "replay and distillation from a moving average",
@@ -107,8 +110,16 @@ def learn(job: Job, rec: RunWriter, study: Study) -> None:
         losses = study.step()
         if step % LOG_EVERY == 0:
             rec.scalars(step, {f"loss/{name}": value for name, value in losses.items()})
-            rec.scalars(step, {"teacher/distance": study.learner.teacher.distance(study.net)})
+            rec.scalars(step, {"teacher/distance": study.learner.teacher.distance(study.net)} | longest_metric(study))
     study.end_task()
+
+
+def longest_metric(study: Study) -> dict[str, float]:
+    """max over classes of ‖L_c‖₂: scores are quadratic in it, and it must not run away."""
+    head = study.net.head
+    if not isinstance(head, MahalanobisHead):
+        return {}
+    return {"metric/largest length": float(torch.linalg.matrix_norm(head.factors.detach(), ord=2).max())}
 
 
 def look(job: Job, rec: RunWriter, study: Study, model: str) -> Float[np.ndarray, "G T"]:
