@@ -41,6 +41,9 @@ def test_a_large_record_is_thinned_evenly(tmp_path):
     stats = statistics(run, max_entries=16 * 5)
     assert stats.steps.tolist() == [0, 50, 100, 150, 200]
     assert stats.n_recorded == 21
+    assert stats.steps_read == "5 of 21 recorded steps were read, evenly spaced from step 0 to step 200."
+    every = statistics(run, max_entries=16 * 5, every_step=True)
+    assert (len(every.steps), every.steps_read) == (21, "")
 
 
 @pytest.mark.parametrize("n_batches", [2, 4, 8])

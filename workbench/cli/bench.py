@@ -61,6 +61,14 @@ def _many_groups(rounds: int) -> Measured:
     return found, large_benchmark.markdown(found)
 
 
+def _pages(sizes: tuple[str, ...], rounds: int) -> Measured:
+    from workbench.lenses.conflict import benchmark
+
+    given = [benchmark.Size(*(int(number) for number in size.split("x"))) for size in sizes] or benchmark.SIZES
+    found = benchmark.run(given, rounds=rounds)
+    return found, benchmark.markdown(found)
+
+
 def _forecast(folder: Path | None, quick: bool, rounds: int) -> Measured:
     from workbench.cli import bench_forecast
     from workbench.core.files import cache_folder
@@ -85,10 +93,15 @@ BENCHMARKS: dict[str, tuple[str, Callable[[int], Measured]]] = {
 }
 
 
-#: Measured only when named: it takes half an hour.
-FORECAST = "forecast"
-#: Measured only when named: it holds ten million rows in memory while it writes them.
-MANY_GROUPS = "groups-10m"
+#: Measured only when named: forecasts take half an hour, the others hold much in memory or on the disk.
+FORECAST, MANY_GROUPS, PAGES = "forecast", "groups-10m", "pages"
+
+
+def _size(context: click.Context, option: click.Parameter, sizes: tuple[str, ...]) -> tuple[str, ...]:
+    for size in sizes:
+        if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){2,3}", size):
+            raise click.BadParameter(f"'{size}' is not like 40x200x1000 (tasks x modules x steps, or x mini-batches).")
+    return sizes
 
 
 def with_tables(text: str, tables: Mapping[str, str]) -> str:
@@ -101,31 +114,40 @@ def with_tables(text: str, tables: Mapping[str, str]) -> str:
 
 
 @click.command("bench")
-@click.argument("names", nargs=-1, type=click.Choice([*BENCHMARKS, MANY_GROUPS, FORECAST]))
+@click.argument("names", nargs=-1, type=click.Choice([*BENCHMARKS, MANY_GROUPS, PAGES, FORECAST]))
 @click.option("--rounds", type=click.IntRange(2), default=7, show_default=True, help="Repeats; the median is shown.")
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Put the tables into this file; others in it stay."
 )
 @click.option("--quick", is_flag=True, help="forecast: five problems and few steps, to see that it runs.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="forecast: where results are kept.")
+@click.option("--size", "sizes", multiple=True, callback=_size, help="pages: tasks x modules x steps, e.g. 8x200x1000.")
 @json_option
 def command(
-    names: tuple[str, ...], rounds: int, out: Path | None, quick: bool, folder: Path | None, as_json: bool
+    names: tuple[str, ...],
+    rounds: int,
+    out: Path | None,
+    quick: bool,
+    folder: Path | None,
+    sizes: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Measure what the diagnostics and readers cost on this machine, beside other tools where they are installed.
 
     \b
     workbench bench gsnr --rounds 3
-    workbench bench --out benchmark.md        everything but forecast and groups-10m
+    workbench bench --out benchmark.md        everything but groups-10m, pages and forecast
     workbench bench groups-10m                do ten million predictions stay interactive?
+    workbench bench pages --size 40x200x100   how fast is the conflict page on a large record?
     workbench bench forecast                  are forecasts of conflict true?
 
-    Figures are ratios measured in turn within one run; every table says to what. They take minutes. "groups-10m"
-    measures seconds. "forecast" forecasts a hundred problems, trains them all, and compares: half an hour or more.
-    Ctrl+C stops it; it goes on where it was when it is started again.
+    Figures are ratios measured in turn within one run; every table says to what. They take minutes. "groups-10m" and
+    "pages" measure seconds. "forecast" forecasts a hundred problems, trains them all, and compares: half an hour or
+    more. Ctrl+C stops it; it goes on where it was when it is started again.
     """
     on_request: dict[str, tuple[str, Callable[[int], Measured]]] = {
         MANY_GROUPS: ("Accuracy of all groups of ten million predictions", _many_groups),
+        PAGES: ("The conflict page on a large record", partial(_pages, sizes)),
         FORECAST: ("Forecasts of the cost of sharing", partial(_forecast, folder, quick)),
     }
     tables, figures = {}, {}

@@ -145,7 +145,7 @@ def unbiased(dot: Float[np.ndarray, "... T K T K"]) -> Float[np.ndarray, "... T 
     if n < 2:
         return np.full((*dot.shape[:-4], dot.shape[-4], dot.shape[-4]), np.nan)
     same = np.einsum("...ikjk->...ij", dot)
-    both = (dot.sum(axis=(-3, -1)) - same) / (n * (n - 1))
+    both = (_sum_of_last(dot.sum(axis=-3)) - same) / (n * (n - 1))
     return 0.5 * (both + np.swapaxes(both, -1, -2))
 
 
@@ -153,9 +153,9 @@ def leave_one_out(dot: Float[np.ndarray, "... T K T K"]) -> Float[np.ndarray, "K
     """The U-statistics without one mini-batch each, without copying the Gramian K times. Needs K >= 3."""
     n = dot.shape[-1]
     same = np.einsum("...ikjk->...ijk", dot)  # [..., T, T, K]
-    total = dot.sum(axis=(-3, -1))[..., None] - same.sum(axis=-1, keepdims=True)
-    rows = np.moveaxis(dot.sum(axis=-1), -2, -1)  # [..., T, T, K]: <g_i^k, sum_l g_j^l>
     columns = dot.sum(axis=-3)  # [..., T, T, K]: <sum_k g_i^k, g_j^l>
+    total = (_sum_of_last(columns) - _sum_of_last(same))[..., None]
+    rows = np.moveaxis(_sum_of_last(dot), -2, -1)  # [..., T, T, K]: <g_i^k, sum_l g_j^l>
     left = (total - rows - columns + 2 * same) / ((n - 1) * (n - 2))
     left = 0.5 * (left + np.swapaxes(left, -2, -3))
     return np.moveaxis(left, -1, 0)
@@ -257,23 +257,46 @@ def doubled(kernel: Float[np.ndarray, "... K K"], other: Float[np.ndarray, "... 
     n = kernel.shape[-1]
     if n <= 3:
         return np.zeros(kernel.shape[:-2])
-    first = _additive(kernel)
-    second = first if other is None else _additive(other)
-    residual = 0.5 * np.einsum("...kl,...kl->...", first[0], second[0]) - n * (n - 1) / 2 * first[1] * second[1]
-    residual = residual - (n - 2) * np.einsum("...k,...k->...", first[2], second[2])
-    if other is None:
+    first = additive(kernel)
+    return excess_of(first, first if other is None else additive(other))
+
+
+@dataclass(frozen=True)
+class Additive:
+    """A symmetric kernel without its diagonal, and the θ (``mean``) and a_k (``own``) of its additive fit."""
+
+    kernel: Float[np.ndarray, "... K K"]
+    mean: Float[np.ndarray, "..."]
+    own: Float[np.ndarray, "... K"]
+
+
+def additive(kernel: Float[np.ndarray, "... K K"]) -> Additive:
+    """The fit θ + a_k + a_l of a kernel that is first made symmetric. Needs K >= 3."""
+    n = kernel.shape[-1]
+    both = 0.5 * (kernel + np.swapaxes(kernel, -1, -2))
+    both[..., np.arange(n), np.arange(n)] = 0.0
+    row = _sum_of_last(both) / (n - 1)
+    mean = _sum_of_last(row) / n
+    return Additive(both, mean, (n - 1) / (n - 2) * (row - mean[..., None]))
+
+
+def excess_of(first: Additive, second: Additive) -> Float[np.ndarray, "..."]:
+    """:func:`doubled` of two fitted kernels; 0 for K <= 3."""
+    n = first.kernel.shape[-1]
+    if n <= 3:
+        return np.zeros(first.mean.shape)
+    residual = 0.5 * np.einsum("...kl,...kl->...", first.kernel, second.kernel)
+    residual = residual - n * (n - 1) / 2 * first.mean * second.mean
+    residual = residual - (n - 2) * np.einsum("...k,...k->...", first.own, second.own)
+    if first is second:
         residual = np.maximum(residual, 0.0)
     return residual / (n * (n - 3) / 2) * 2 / ((n - 1) * (n - 2))
 
 
-def _additive(kernel: Float[np.ndarray, "... K K"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A kernel, symmetrised and without its diagonal, with θ and a_k of its additive fit."""
-    n = kernel.shape[-1]
-    both = 0.5 * (kernel + np.swapaxes(kernel, -1, -2))
-    both[..., np.arange(n), np.arange(n)] = 0.0
-    row = both.sum(axis=-1) / (n - 1)
-    mean = row.mean(axis=-1)
-    return both, mean, (n - 1) / (n - 2) * (row - mean[..., None])
+def _sum_of_last(values: Float[np.ndarray, "... K"]) -> Float[np.ndarray, "..."]:
+    """Sums along a short last axis: as a product with ones, several times faster than a reduction."""
+    n = values.shape[-1]
+    return (np.ascontiguousarray(values).reshape(-1, n) @ np.ones(n)).reshape(values.shape[:-1])
 
 
 def jackknife_se(left: Float[np.ndarray, "K ..."]) -> Float[np.ndarray, "..."]:

@@ -28,7 +28,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int8
 
-from workbench.core.gramian import cosine_matrix, cosines, doubled, kept_share, leave_one_out, unbiased
+from workbench.core.gramian import (
+    Additive,
+    additive,
+    cosine_matrix,
+    cosines,
+    excess_of,
+    jackknife_se,
+    kept_share,
+    leave_one_out,
+    student95,
+    unbiased,
+)
 
 #: States of an estimated cosine, in the order of every legend.
 CONFLICT, UNDETERMINED, ALIGNED, BELOW_NOISE, MISSING = range(5)
@@ -71,7 +82,7 @@ class Spread:
         return Spread(*(getattr(self, field.name)[steps] for field in fields(self)))
 
     def of_sum(
-        self, pairs: Int[np.ndarray, "P 2"], wi: Float[np.ndarray, "M P"], wj: Float[np.ndarray, "M P"]
+        self, pairs: Int[np.ndarray, "P 2"], wi: Float[np.ndarray, "... M P"], wj: Float[np.ndarray, "... M P"]
     ) -> Float[np.ndarray, "S M P"]:
         """The variance of A + wi D_i + wj D_j."""
         di, dj = (self.dd[..., task] for task in pairs.T)
@@ -97,24 +108,24 @@ class Moments:
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over steps of A, D_i and D_j per module and pair."""
+    """Sums over steps of A, D_i and D_j per module and pair; or those of single steps."""
 
-    a: Float[np.ndarray, "M P"]
-    i: Float[np.ndarray, "M P"]
-    j: Float[np.ndarray, "M P"]
+    a: Float[np.ndarray, "... M P"]
+    i: Float[np.ndarray, "... M P"]
+    j: Float[np.ndarray, "... M P"]
 
     @property
-    def norm(self) -> Float[np.ndarray, "M P"]:
+    def norm(self) -> Float[np.ndarray, "... M P"]:
         """sqrt(D_i D_j); NaN where one is not positive."""
         positive = (self.i > 0) & (self.j > 0)
         return np.sqrt(np.where(positive, self.i * self.j, np.nan))
 
     @property
-    def cosine(self) -> Float[np.ndarray, "M P"]:
+    def cosine(self) -> Float[np.ndarray, "... M P"]:
         return self.a / self.norm
 
     @property
-    def slopes(self) -> tuple[Float[np.ndarray, "M P"], Float[np.ndarray, "M P"]]:
+    def slopes(self) -> tuple[Float[np.ndarray, "... M P"], Float[np.ndarray, "... M P"]]:
         """Derivatives of the cosine by D_i and D_j over that by A."""
         positive = ~np.isnan(self.norm)
         one = np.where(positive, self.a, np.nan)
@@ -150,34 +161,75 @@ def task_pairs(n_tasks: int) -> Int[np.ndarray, "P 2"]:
 
 
 def at_steps(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"]) -> tuple[Estimate, Moments]:
-    """Cosines per step and module, and what pooling them needs. Entries that were not recorded are NaN."""
+    """Cosines per step and module, and what pooling them needs. Entries that were not recorded are NaN.
+
+    The cosines are those of :func:`workbench.core.gramian.cosines`, for the pairs alone.
+    """
     i, j = pairs.T
-    missing = np.isnan(np.einsum("smikjk->smij", dot)[..., i, j])
-    found = cosines(dot)
-    value, low, high = (array[..., i, j] for array in (found.value, found.low, found.high))
-    cosine = Estimate(value, low, high, states(value, low, high, missing))
     square = np.einsum("smikik->smi", dot) / dot.shape[-1]  # u², [S, M, T]
     scale = np.sqrt(np.where(square > 0, square, np.nan))
     pair_scale = scale[..., i] * scale[..., j]
     gram = unbiased(dot)
     a, d = gram[..., i, j] / pair_scale, np.einsum("smii->smi", gram) / scale**2
+    missing = np.isnan(np.einsum("smikjk->smij", dot)[..., i, j])
     if dot.shape[-1] < 3:
         unknown_pair, unknown_task = np.full_like(a, np.nan), np.full_like(d, np.nan)
         unknown = Spread(unknown_pair, unknown_pair, unknown_pair, unknown_pair, unknown_task)
-        return cosine, Moments(a, d, unknown, unknown)
+        found = cosines(dot)
+        value, low, high = (array[..., i, j] for array in (found.value, found.low, found.high))
+        return Estimate(value, low, high, states(value, low, high, missing)), Moments(a, d, unknown, unknown)
     left = leave_one_out(dot)  # [K, S, M, T, T]
-    left = left - left.mean(axis=0)
-    da, dd = left[..., i, j] / pair_scale, np.einsum("ksmii->ksmi", left) / scale**2
-    factor = (len(left) - 1) / len(left)
-    di, dj = dd[..., i], dd[..., j]
+    left_a, left_d = left[..., i, j] / pair_scale, np.einsum("ksmii->ksmi", left) / scale**2
+    moments = Moments(a, d, _jackknife(left_a, left_d, pairs), _excess(dot, scale, pairs))
+    return _single(moments, left_a, left_d, pairs, missing), moments
+
+
+def _jackknife(
+    left_a: Float[np.ndarray, "K S M P"], left_d: Float[np.ndarray, "K S M T"], pairs: Int[np.ndarray, "P 2"]
+) -> Spread:
+    n = len(left_a)
+    da, dd = left_a - left_a.mean(axis=0), left_d - left_d.mean(axis=0)
+    di, dj = (dd[..., task] for task in pairs.T)
     products = ((da, da), (da, di), (da, dj), (di, dj), (dd, dd))
-    jackknife = Spread(*(factor * np.einsum("k...,k...->...", x, y) for x, y in products))
+    return Spread(*((n - 1) / n * np.einsum("k...,k...->...", x, y) for x, y in products))
+
+
+def _excess(
+    dot: Float[np.ndarray, "S M T K T K"], scale: Float[np.ndarray, "S M T"], pairs: Int[np.ndarray, "P 2"]
+) -> Spread:
+    i, j = pairs.T
     kernel = np.moveaxis(dot, -3, -2)
-    ka = kernel[..., i, j, :, :] / pair_scale[..., None, None]
-    kd = np.einsum("smiikl->smikl", kernel) / (scale**2)[..., None, None]
-    ki, kj = kd[..., i, :, :], kd[..., j, :, :]
-    excess = Spread(doubled(ka), doubled(ka, ki), doubled(ka, kj), doubled(ki, kj), doubled(kd))
-    return cosine, Moments(a, d, jackknife, excess)
+    fit = additive(kernel[..., i, j, :, :] / (scale[..., i] * scale[..., j])[..., None, None])
+    own = additive(np.einsum("smiikl->smikl", kernel) / (scale**2)[..., None, None])
+    fit_i, fit_j = (
+        Additive(own.kernel[..., task, :, :], own.mean[..., task], own.own[..., task, :]) for task in (i, j)
+    )
+    products = ((fit, fit), (fit, fit_i), (fit, fit_j), (fit_i, fit_j), (own, own))
+    return Spread(*(excess_of(x, y) for x, y in products))
+
+
+def _single(
+    moments: Moments,
+    left_a: Float[np.ndarray, "K S M P"],
+    left_d: Float[np.ndarray, "K S M T"],
+    pairs: Int[np.ndarray, "P 2"],
+    missing: Bool[np.ndarray, "S M P"],
+) -> Estimate:
+    """The cosine of every single step with its interval."""
+    i, j = pairs.T
+    n = len(left_a)
+    below = ~(moments.d > 2 * np.sqrt(moments.jackknife.dd))
+    hidden = below[..., i] | below[..., j]
+    sums = Sums(moments.a, moments.d[..., i], moments.d[..., j])
+    value = np.where(hidden, np.nan, sums.cosine)
+    variance = jackknife_se(Sums(left_a, left_d[..., i], left_d[..., j]).cosine) ** 2
+    excess = moments.excess.of_sum(pairs, *sums.slopes) / sums.norm**2
+    se = np.sqrt(variance * kept_share(variance, np.maximum(excess, 0.0), n))
+    # As there: a leave-one-out squared norm that is not positive leaves no standard error.
+    half = student95(n - 1) * np.where(np.isnan(se), np.inf, se)
+    half = np.where(hidden, np.nan, half)
+    low, high = value - half, value + half
+    return Estimate(value, low, high, states(value, low, high, missing))
 
 
 def plug_in_cosine(dot: Float[np.ndarray, "S M T K T K"], pairs: Int[np.ndarray, "P 2"]) -> Float[np.ndarray, "S M P"]:

@@ -18,9 +18,11 @@ from workbench.lenses.conflict.evidence import shuffled_apart
 from workbench.lenses.conflict.replay import Halves, halves
 
 #: Gramian entries read in all, and at a time. Beyond the first, steps are taken evenly spaced.
-MAX_ENTRIES, CHUNK_ENTRIES = 8_000_000, 3_000_000
+MAX_ENTRIES, CHUNK_ENTRIES = 16_000_000, 3_000_000
 #: Steps that are read and drawn, at most and, however many entries each has, at least.
 MAX_STEPS, MIN_STEPS = 1000, 4
+#: The same where every step is asked for: what is kept of so many entries takes about 1 GB.
+ALL_ENTRIES, ALL_STEPS = 250_000_000, 20_000
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Head:
         steps: Steps that were read; ``n_recorded`` steps were recorded (more when the record is very large).
         n_batches: Mini-batches a step (the largest number). 1 means that nothing unbiased can be said.
         nonfinite: Recorded steps at which a task's gradients held NaN or infinite values; they are left out.
+        every_step: Whether every step was asked for.
     """
 
     tasks: tuple[str, ...]
@@ -62,6 +65,16 @@ class Head:
     n_recorded: int
     n_batches: int
     nonfinite: Int[np.ndarray, " T"]
+    every_step: bool
+
+    @property
+    def steps_read(self) -> str:
+        """Which recorded steps the numbers rest on, where it is not all of them; else nothing."""
+        n, first, last = len(self.steps), self.steps[:1].tolist(), self.steps[-1:].tolist()
+        if n >= self.n_recorded:
+            return ""
+        spaced = f"evenly spaced from step {first[0]} to step {last[0]}" if n > 1 else f"step {last[0]}"
+        return f"{n:,} of {self.n_recorded:,} recorded steps were read, {spaced}."
 
 
 @dataclass(frozen=True)
@@ -73,15 +86,16 @@ class Record:
     numbers: Steps
 
 
-def read_record(run: Run, max_entries: int, chunk_entries: int) -> Record:
+def read_record(run: Run, max_entries: int, chunk_entries: int, every_step: bool = False) -> Record:
     """Read evenly spaced steps, as many as ``max_entries`` numbers allow, holding ``chunk_entries`` at a time.
 
-    The last step is always among them.
+    The last step is always among them. ``every_step``: as many as memory allows instead.
     """
     recorded, tasks, n_batches = axes = run.gramian_axes()
     all_steps = run.gramian_steps()
     per_step = len(recorded) * (len(tasks) * n_batches) ** 2
-    steps = evenly_spaced(all_steps, min(MAX_STEPS, max(MIN_STEPS, max_entries // per_step)))
+    entries, most = (ALL_ENTRIES, ALL_STEPS) if every_step else (max_entries, MAX_STEPS)
+    steps = evenly_spaced(all_steps, min(most, max(MIN_STEPS, entries // per_step)))
     pairs, layout = task_pairs(len(tasks)), Layout.of(recorded)
     chunk = max(1, chunk_entries // per_step)
     pieces: list[Steps] = []
@@ -94,7 +108,7 @@ def read_record(run: Run, max_entries: int, chunk_entries: int) -> Record:
     names = layout.modules if len(layout.modules) == 1 else (*layout.modules, ALL_MODULES)
     broken = run.nonfinite_gradients()
     nonfinite = np.array([broken.get(task, 0) for task in tasks])
-    head = Head(tasks, names, pairs, np.asarray(steps), len(all_steps), n_batches, nonfinite)
+    head = Head(tasks, names, pairs, np.asarray(steps), len(all_steps), n_batches, nonfinite, every_step)
     return Record(head, layout, joined(pieces))
 
 
@@ -138,17 +152,17 @@ def _numbers(
 ) -> Steps:
     dot = _with_total(layout.shown(recorded), layout.modules)
     cosine, moments = at_steps(dot, pairs)
-    square = np.einsum("smii->smi", unbiased(dot))
     # As in core.gramian.cosines, on the scale of the moments: not above two jackknife standard errors.
     below = ~(moments.d > 2 * np.sqrt(np.nan_to_num(moments.jackknife.dd)))
-    norm = np.sqrt(np.where(below, np.nan, square))
+    scale = np.einsum("smikik->smi", dot) / dot.shape[3]
+    norm = np.sqrt(np.where(below, np.nan, moments.d * scale))
     total = dot[:, -1]
     naive = plug_in_cosine(dot, pairs)
     chosen = [place for at in layout.grouped(dot.shape[2]) for place in layout.groups[at]]
     _, groups = at_steps(recorded[:, chosen], pairs)
     shuffled = shuffled_apart(total, pairs, steps)
     return Steps(
-        cosine, moments, naive, norm, below & ~np.isnan(square), unbiased(total), halves(total), shuffled, groups
+        cosine, moments, naive, norm, below & ~np.isnan(moments.d), unbiased(total), halves(total), shuffled, groups
     )  # fmt: skip
 
 

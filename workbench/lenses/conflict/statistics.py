@@ -193,16 +193,19 @@ class Conflict(Head):
         )
 
 
-def statistics(run: Run, max_entries: int = MAX_ENTRIES, chunk_entries: int = CHUNK_ENTRIES) -> Conflict:
+def statistics(
+    run: Run, max_entries: int = MAX_ENTRIES, chunk_entries: int = CHUNK_ENTRIES, every_step: bool = False
+) -> Conflict:
     """Read the recorded Gramians of a run.
 
-    ``max_entries``: when the record holds more numbers, only evenly spaced steps are read (``n_recorded`` tells).
-    ``chunk_entries``: numbers held in memory at a time.
+    ``max_entries``: when the record holds more numbers, only evenly spaced steps are read (``steps_read`` tells).
+    ``chunk_entries``: numbers held in memory at a time. ``every_step``: read as many steps as memory allows, which of
+    a large record takes minutes.
 
     Raises:
         MissingTable: the run recorded no task gradients.
     """
-    record = read_record(run, max_entries, chunk_entries)
+    record = read_record(run, max_entries, chunk_entries, every_step)
     head = record.head
     found = _assemble(record, read_losses(run, head.tasks, head.steps), read_trials(run, head.tasks))
     return replace(found, split=read_split(run, record.layout, found.routing, head.steps))
