@@ -1,5 +1,6 @@
 // The picture of the sample under the pointer, beside it: on plotly charts whose traces say meta "samples", and on maps
-// that tell of a sample themselves by the event "workbench-sample".
+// that tell of a sample themselves by the event "workbench-sample". A click on a cell of a heat map whose meta names its
+// cells is reported by that name.
 const KEPT = 3000; // samples whose pictures are kept in the browser
 const WAIT = 60; // milliseconds that the pointer rests before a picture is asked for
 const states = new WeakMap();
@@ -26,6 +27,12 @@ class Pictures {
       if (!point || !Number.isInteger(point.customdata)) return;
       const { clientX: x, clientY: y } = found.event || {};
       this.show({ sample: point.customdata, near: [point.customdata], x, y, words: "" }); // its own label says the rest
+    });
+    plot.on("plotly_click", (found) => {
+      const point = (found.points || []).find((item) => item.data && item.data.meta && item.data.meta.cells);
+      if (!point || plot.workbenchPictures !== this || !Array.isArray(point.pointNumber)) return;
+      const name = (point.data.meta.cells[point.pointNumber[0]] || [])[point.pointNumber[1]];
+      if (name) this.send("cell", name);
     });
     plot.on("plotly_unhover", () => plot.workbenchPictures === this && this.hide());
   }

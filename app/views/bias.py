@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+import hover
 import parts
 import selection
 from bins import bins
@@ -141,3 +142,13 @@ page.further(
         "Measures", ["all", *MEASURES], "measures", name=lambda key: MEASURES.get(key, "the main four")
     ),
 )
+
+
+def take(group: str) -> None:
+    """Make the samples of a clicked cell the selection."""
+    if group in set(stats.groups["group"]):
+        words = f"{group} (bias, {stats.task}, step {stats.step})"
+        selection.select(page.run, group_members(page.run, stats, group), words)
+
+
+hover.pictures(page.run, tuple(names), take)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+import hover
 import remedy
 import selection
 from frame import lens_page
@@ -49,3 +50,12 @@ def measured() -> bool:
 
 page.further(step=at, module=module, pair=pair, naive=naive, budget=budget, measured=measured)
 remedy.panel(page.run, stats)
+
+
+def follow(pair: str) -> None:
+    """Make a clicked pair of tasks the one that the views below are about."""
+    if pair in pairs:
+        st.session_state["pair"] = pair
+
+
+hover.pictures(page.run, (), follow)

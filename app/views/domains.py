@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import streamlit as st
@@ -17,6 +18,7 @@ from frame import lens_page
 from widgets import one_of, step
 from workbench.lenses.domains import MEASURES, DomainShift, Stream, colour_options
 from workbench.lenses.domains.dots import dots_of
+from workbench.lenses.domains.figures import pair_name
 from workbench.lenses.domains.map_figure import WRITTEN_UP_TO
 from workbench.lenses.domains.map_jobs import MapJob, start_map
 from workbench.lenses.domains.stream_figures import stream_in
@@ -163,4 +165,14 @@ page.further(
     scope=scope,
     model=model,
 )
-hover.pictures(page.run, tuple(dict.fromkeys(("domain", colour))))
+
+
+def both(cell: str) -> None:
+    """Make the samples of the two domains of a clicked cell the selection."""
+    for domain_a, domain_b in combinations(stats.domains, 2):
+        if cell in (pair_name(domain_a, domain_b), pair_name(domain_b, domain_a)):
+            members = stats.samples.index[stats.samples["domain"].isin((domain_a, domain_b))]
+            selection.select(page.run, [int(sample) for sample in members], f"{cell} (domains)")
+
+
+hover.pictures(page.run, tuple(dict.fromkeys(("domain", colour))), both)

@@ -362,3 +362,27 @@ def _point_at_a_sample_with_a_picture(tab: Tab, box: dict[str, float]) -> None:
         if picture.count():
             return
     raise AssertionError("no picture appeared under the pointer")
+
+
+def test_a_clicked_cell_is_selected_or_followed(
+    browser: sync_api.Browser, server: str, shown: dict[str, str], place: str
+):
+    tab = Tab(browser, server)
+    for page, view, key in (("domains", "Distances", "selection"), ("bias", "Pairs of factors", "selection"),
+                            ("conflict", "", "pair")):  # fmt: skip
+        tab.open(page, folder=place, run=shown[page])
+        if view:
+            tab.look_further(view)
+        chart = tab.page.locator(".js-plotly-plot .nsewdrag").nth(1 if view else 0)
+        chart.scroll_into_view_if_needed()
+        box = chart.bounding_box()
+        assert box is not None
+        for x, y in ((0.9, 0.1), (0.4, 0.1), (0.9, 0.6)):  # the first pair of tasks is the default: not in the address
+            tab.page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+            tab.page.wait_for_timeout(400)
+            tab.page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+            tab.settle()
+            if key in tab.address():
+                break
+        assert key in tab.address(), f"a click on {page} chose nothing"
+    tab.close()

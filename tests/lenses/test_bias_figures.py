@@ -37,6 +37,17 @@ def test_groups_are_sorted_from_the_most_harmed(stats):
     assert "8 more in the table" in limited.layout.title.text
 
 
+def test_cells_of_a_pair_name_their_group(stats):
+    for row, column in (("blur", "rotation"), ("rotation", "blur")):
+        cells = pair_figures.pairs(stats, row=row, column=column).data[0].meta["cells"]
+        named = {name for line in cells for name in line if name}
+        assert named <= set(stats.groups["group"])
+        assert len(named) == 2 * 3 + 2 + 3
+        assert cells[-1][-1] is None  # all samples
+    assert cells[2][1] == "blur: strong · rotation: 90"
+    assert cells[2][-1] == "rotation: 90"
+
+
 def test_pairs_show_both_factors_and_each_alone(stats):
     heat = pair_figures.pairs(stats, row="blur", column="rotation").data[0]
     assert np.asarray(heat.z).shape == (3, 4)

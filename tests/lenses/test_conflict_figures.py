@@ -54,6 +54,12 @@ def test_one_task_draws_a_sentence_or_its_length(tmp_path, view):
     assert figure.layout.annotations or figure.data
 
 
+def test_cells_of_the_matrix_name_their_pair(reading):
+    for heat in matrix(reading.stats).data:
+        if heat.type == "heatmap":
+            assert heat.meta["cells"] == [[None, "a – b", "a – c"], ["a – b", None, "b – c"], ["a – c", "b – c", None]]
+
+
 def test_matrix_shows_called_cells_in_colour_and_others_apart(reading):
     called, undetermined = matrix(reading.stats).data[:2]
     assert called.z[0, 1] == pytest.approx(-0.6, abs=0.1)

@@ -88,6 +88,12 @@ def test_the_matrix_shows_distance_and_p(stats):
     assert fig.layout.xaxis.tickangle == 0
 
 
+def test_cells_of_the_matrix_name_their_pair(stats):
+    for heat in distance_matrix(stats, "mmd2", "stem", 100).data:
+        assert heat.meta["cells"][0] == [None, "a and b", "a and far away"]
+        assert heat.meta["cells"][2][1] == "far away and b"
+
+
 def test_curves_mark_what_is_beyond_chance(stats):
     fig = over_training(stats, "mmd2", "stem")
     lines = {trace.name: trace for trace in fig.data}

@@ -136,7 +136,8 @@ LENS = Lens(
             "Pairs of factors",
             pair_figures.pairs,
             "Each cell is a group that two factors form, the last row and column one factor alone; grey numbers have "
-            "too few samples. Decide whether a gap belongs to one factor or to the pair.",
+            "too few samples. Decide whether a gap belongs to one factor or to the pair. Click a cell to select "
+            "its samples.",
             pair_figures.has_two,
         ),
         View(

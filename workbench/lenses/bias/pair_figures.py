@@ -55,6 +55,7 @@ def pairs(stats: Bias, row: str | None = None, column: str | None = None) -> go.
         xgap=3,
         ygap=3,
         hovertemplate=f"{row} = %{{y}}<br>{column} = %{{x}}<br>%{{text}}<extra></extra>",
+        meta={"cells": _names(stats, row, column, levels)},
         colorbar={"title": {"text": metric_name(stats), "side": "right"}} | percent_ticks(stats.share),
     )
     figure = go.Figure(heat)
@@ -82,6 +83,17 @@ def _pair(stats: Bias, row: str | None, column: str | None) -> tuple[str | None,
     rest = [name for name in names if name not in (row, column)]
     row = row or (rest.pop(0) if rest else None)
     return row, column or (rest.pop(0) if rest else None)
+
+
+def _names(stats: Bias, row: str, column: str, levels: dict[str, list[str]]) -> list[list[str | None]]:
+    """The group [rows + 1, columns + 1] that every cell stands for; None for all samples and for empty cells."""
+    known = {}
+    for _, group in stats.groups[stats.groups["order"] <= 2].iterrows():
+        parts = {(group[f"factor_{i}"], group[f"level_{i}"]) for i in range(1, int(group["order"]) + 1)}
+        known[frozenset(parts)] = str(group["group"])
+    down = [*(frozenset({(row, level)}) for level in levels[row]), frozenset()]
+    across = [*(frozenset({(column, level)}) for level in levels[column]), frozenset()]
+    return [[known.get(a | b) for b in across] for a in down]
 
 
 def _matrices(stats: Bias, row: str, column: str, levels: dict[str, list[str]]) -> tuple[np.ndarray, np.ndarray]:

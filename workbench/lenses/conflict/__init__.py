@@ -72,7 +72,8 @@ LENS = Lens(
             "Cosine matrix",
             figures.matrix,
             "Each cell is a pair of tasks: orange pulls apart, blue together, hatched cannot be told from 0, dark grey "
-            "has no signal. It says which pairs to separate, or that more must be recorded.",
+            "has no signal. It says which pairs to separate, or that more must be recorded. Click a cell to follow "
+            "that pair in the views below.",
         ),
         View(
             "share",

@@ -58,6 +58,7 @@ def matrix(stats: Conflict, step: int | None = None, module: str | None = None, 
         square, text = _with_naive(stats, square, text, plain)
     names = [short(task) for task in stats.tasks]
     figure = grid(square, names, names, text, blank)
+    figure.update_traces(meta={"cells": _pair_cells(stats)}, selector={"type": "heatmap"})
     upper = "; above the diagonal the naive cosine of one batch" if naive else ""
     height = int(np.clip(190 + 62 * len(names), 400, 900))
     return figure.update_layout(
@@ -66,6 +67,14 @@ def matrix(stats: Conflict, step: int | None = None, module: str | None = None, 
         else f"Cosine between task gradients {when}, {short(stats.modules[at], 40)}{upper}",
         xaxis_title="task", yaxis_title="task", height=height,
     )  # fmt: skip
+
+
+def _pair_cells(stats: Conflict) -> list[list[str | None]]:
+    """The name of the pair that every cell of the matrix stands for."""
+    cells: list[list[str | None]] = [[None] * len(stats.tasks) for _ in stats.tasks]
+    for pair, (i, j) in enumerate(stats.pairs.tolist()):
+        cells[i][j] = cells[j][i] = stats.pair_name(pair)
+    return cells
 
 
 def _square(stats: Conflict, pairs: Estimate) -> Estimate:

@@ -17,8 +17,10 @@ domains (or with all others when none is held out), and every pair of domains.
 - **Evidence**: the samples with the largest and smallest witness of MMD², those that make the difference.
 - **Kind of shift**: the change of accuracy as another mix of classes plus other answers within classes (Kitagawa 1955,
   Oaxaca 1973); the mix is also estimated without labels (BBSE, Lipton et al. 2018), unless classes look different.
-- **Without labels**: accuracy guessed from confidences (ATC, Garg et al. 2022; DoC, Guillory et al. 2021) and from the
-  distances of labelled domains (after Deng and Zheng 2021). A model that is wrong and sure fools all of them.
+- **Without labels**: accuracy guessed from confidences (ATC, Garg et al. 2022; DoC, Guillory et al. 2021), from how
+  often the model agrees with the nearest class mean of its last layer (after Chuang et al. 2020), and from the
+  distances of labelled domains (after Deng and Zheng 2021). A model that is wrong and sure fools the first two, one
+  whose classes land on other classes the third.
 - **Limits**: source error, half the proxy A-distance and the joint error of one classifier (Ben-David et al. 2010), as
   a diagnosis and not as a certificate.
 - **CKA** (Kornblith et al. 2019, debiased): how alike two checkpoints or layers arrange the same samples.
@@ -152,7 +154,8 @@ _VIEWS = (
          "Each point is a sample; near points are alike inside the model. Faint points and a low recall mean that "
          "the flat picture misleads there."),
     View("matrix", "Distances", distance_matrix,
-         "Every pair of domains with its distance and corrected p-value; grey cells are no different from chance."),
+         "Every pair of domains with its distance and corrected p-value; grey cells are no different from chance. "
+         "Click a cell to select the samples of both."),
     View("training", "Over training", over_training,
          "Distance of each domain from the training domains at every recorded checkpoint; above the shaded band it "
          "is more than chance."),

@@ -41,6 +41,11 @@ def label(stats: DomainShift, domain: str) -> str:
     return f"{domain} (held out)" if stats.held_out[stats.domains.index(domain)] else domain
 
 
+def pair_name(domain_a: str, domain_b: str) -> str:
+    """What a cell of the matrix stands for."""
+    return f"{domain_a} and {domain_b}"
+
+
 def distance_matrix(
     stats: DomainShift, measure: str = "mmd2", layer: str | None = None, step: int | None = None
 ) -> go.Figure:
@@ -66,6 +71,7 @@ def distance_matrix(
     hover += "<br>%{customdata[1]:.0f} samples a side<extra></extra>"
     shared: dict[str, Any] = {"customdata": np.stack([high, n], axis=-1), "hovertemplate": hover}
     shared |= {"x": names, "y": names}
+    shared["meta"] = {"cells": [[pair_name(a, b) if a != b else None for b in stats.domains] for a in stats.domains]}
     top = float(np.nanmax(np.where(beyond, value, np.nan))) if beyond.any() else 1.0
     fig = go.Figure(
         [
