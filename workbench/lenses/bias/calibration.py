@@ -16,6 +16,8 @@ from workbench.lenses.bias.uncertainty import variance
 CALIBRATION_BINS = 10
 #: Bootstrap repetitions and repetitions of the calibrated null.
 REPETITIONS = 400
+#: True errors that are tried for the limits of the calibration error, and draws for each.
+GRID, DRAWS = 40, 1000
 
 
 def of_answers(value: str) -> str:
@@ -87,13 +89,13 @@ def calibrated_null(
 def calibration_columns(bins: dict[str, Float[np.ndarray, "G J"]], rng: np.random.Generator) -> pd.DataFrame:
     """One row a level: ece with limits, ece_null, ece_excess, ece_p, and the Brier score with limits.
 
-    Limits of the calibration error are those of a bootstrap of the samples within the bins, turned round (basic
-    bootstrap), because the error of resampled answers is too large by as much again as the error itself. Limits of the
-    Brier score are normal.
+    Limits of the calibration error are those of :func:`_error_limits`: few samples alone make an error, so that it may
+    lie at its upper limit. Limits of the Brier score are normal.
     """
     frame = pd.DataFrame({"ece": calibration_error(bins["n"], bins["confidence"], bins["right"])})
     nulls = [calibrated_null(n, c, rng) for n, c in zip(bins["n"], bins["confidence"], strict=True)]
-    limits = [_error_limits(*level, rng) for level in zip(bins["n"], bins["confidence"], bins["right"], strict=True)]
+    noise = rng.standard_normal((DRAWS, bins["n"].shape[1]))
+    limits = [_error_limits(*level, noise) for level in zip(bins["n"], bins["confidence"], bins["right"], strict=True)]
     frame["ece_low"], frame["ece_high"] = np.array(limits).reshape(-1, 2).T
     frame["ece_null"] = [null.mean() for null in nulls]
     frame["ece_excess"] = frame["ece"] - frame["ece_null"]
@@ -113,12 +115,32 @@ def _error_limits(
     n: Float[np.ndarray, " J"],
     confidence: Float[np.ndarray, " J"],
     right: Float[np.ndarray, " J"],
-    rng: np.random.Generator,
+    noise: Float[np.ndarray, "R J"],
 ) -> tuple[float, float]:
-    if not n.sum():
+    """95 % limits of a calibration error: all true errors under which the one found is no surprise.
+
+    How much chance adds to an error depends on how the true error spreads over the bins, which is not known. So the
+    limits are the widest of three spreads: even, as found, and all in the bin that is furthest off. They hold at least
+    95 % where bins have some twenty samples, and about 90 % with six. Our choice.
+
+    Args:
+        noise: Standard normal draws.
+    """
+    used = n > 0
+    if not used.any():
         return float("nan"), float("nan")
-    share = np.divide(right, n, out=np.zeros_like(n), where=n > 0)
-    drawn = rng.binomial(n.astype(np.int64), np.clip(share, 0, 1), (REPETITIONS, len(n))).astype(float)
-    found = float(calibration_error(n, confidence, right))
-    low, high = np.quantile(calibration_error(n, confidence, drawn), [0.025, 0.975])
-    return max(0.0, 2 * found - float(high)), max(0.0, 2 * found - float(low))
+    n, confidence, right, noise = n[used], confidence[used], right[used], noise[:, used]
+    share = n / n.sum()
+    found = np.abs(right - confidence) / n
+    shrunk, said = (right + 0.5) / (n + 1), np.clip(confidence / n, 0, 1)
+    # The larger of what the answers and what the confidences say: the first is too small in bins that happen to agree.
+    error = np.sqrt(np.maximum(shrunk * (1 - shrunk), said * (1 - said)) / n)
+    observed = float(share @ found)
+    tried = np.linspace(0, observed + 4 * float(np.sqrt(((share * error) ** 2).sum())), GRID)
+    limits = [observed]
+    for spread in (np.ones(len(n)), found, (found == found.max()).astype(float)):
+        if (scale := float(share @ spread)) > 0:
+            drawn = np.abs(tried[:, None, None] * spread / scale + error * noise) @ share  # [GRID, R]
+            low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
+            limits += tried[(low <= observed) & (observed <= high)].tolist()
+    return min(limits), max(limits)
