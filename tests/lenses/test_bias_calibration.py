@@ -56,7 +56,9 @@ def test_a_calibrated_model_may_have_no_error():
     assert (found["ece"] > 0.02).all()
     assert (found["ece_low"] == 0).mean() > 0.92
     table, _, _ = tables(rng, 200, 1000, OFF["overconfident"])
-    assert (calibration_columns(table, rng)["ece_low"] > 0.01).all()
+    low = calibration_columns(table, rng)["ece_low"]
+    assert (low > 0).mean() > 0.97
+    assert low.median() > 0.04
 
 
 @given(arrays(float, (2, 4), elements=st.integers(0, 30).map(float)), st.floats(0.1, 0.9), st.floats(0, 1))
