@@ -12,7 +12,14 @@ from widgets import one_of, step_or_all, switch
 from workbench.lenses.conflict import Conflict
 from workbench.lenses.conflict.chosen import chosen_task, chosen_words
 
-page = lens_page("conflict")
+
+def how_many(found: Conflict) -> dict[str, bool]:
+    """Offered where some steps were passed over."""
+    hint = "Reading them all takes minutes and memory; the numbers get narrower intervals."
+    return {"every_step": switch("Read every step", "every_step", hint=hint)} if found.steps_read else {}
+
+
+page = lens_page("conflict", how_many)
 stats: Conflict = page.stats
 ranked = stats.ranking.tolist()
 if page.selected is not None:
@@ -33,6 +40,8 @@ with st.sidebar:
     )
 with page.controls:
     at = step_or_all(stats.steps.tolist())
+if stats.steps_read:
+    st.caption(stats.steps_read)
 
 
 def budget() -> int:
