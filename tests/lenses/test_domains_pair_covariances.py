@@ -77,6 +77,7 @@ def stats(tmp_path_factory):
             centres = np.random.default_rng(1).normal(size=(30, 4)) * size
             rec.embedding(step, "head", (centres[identity] + noise).astype(np.float32), np.arange(n))
             rec.scalars(step, {"active/a|b": 1.0 - step / 100, "active/b|a": 0.5})
+            rec.scalars(step, {"trace+/b": 2.0, "trace-/b": 2.0 + step / 25, "trace-/c": 1.0, "angle/a|b": 60.0 - step})
     return look(Run(path), "domains", permutations=19).stats
 
 
@@ -112,5 +113,7 @@ def test_the_figures_show_every_domain(stats):
     assert np.isnan(heat.z[0][0])
     assert len(curves) == 3
     hinges = figures.hinge_figure(stats)
-    assert [trace.name for trace in hinges.data] == ["a measured by b", "b measured by a"]
-    assert list(hinges.data[0].y) == [1.0, 0.5]
+    # Then what was logged of the batches: a domain without same-class traces has no separation.
+    assert [trace.name for trace in hinges.data] == ["a measured by b", "b measured by a", "b", "a and b"]
+    assert [list(trace.y) for trace in hinges.data] == [[1.0, 0.5], [0.5, 0.5], [1.0, 2.0], [60.0, 10.0]]
+    assert hinges.data[2].line.color == lines.data[1].line.color

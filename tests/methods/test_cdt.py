@@ -19,8 +19,10 @@ from workbench.methods.cdt import (
     cdt_terms,
     episode,
     identity_metrics,
+    leading_angle,
     local_differences,
     map_distance,
+    metric_logs,
     metrics_of,
     pair_covariance,
     supervised_loss,
@@ -264,6 +266,32 @@ def test_an_episode_says_what_it_did():
     assert {"source", "target", "cdt", "active/east|west", "active/east|north", "trace+/west"} <= set(logs)
     assert 0 <= logs["active/east|west"] <= 1
     assert logs["trace-/north"] > 0
+
+
+def test_angles_between_leading_directions_by_hand():
+    # Leading plane of the first: axes 0 and 1; of the second: axis 0 and one 60 degrees from axis 1. Angles 0 and 60.
+    eye = torch.eye(4, dtype=torch.float64)
+    tilted = 0.5 * eye[1] + 0.75**0.5 * eye[2]
+    first = 4 * eye[0].outer(eye[0]) + 3 * eye[1].outer(eye[1]) + 0.1 * eye
+    second = 4 * eye[0].outer(eye[0]) + 3 * tilted.outer(tilted) + 0.1 * eye
+    assert leading_angle(first, second, q=2) == pytest.approx(30, abs=1e-4)
+    assert leading_angle(first, 7 * first, q=2) == pytest.approx(0, abs=1e-4)
+
+
+def test_what_is_logged_of_the_metrics_are_their_largest_eigenvalues():
+    net = net_of(6)
+    logs = metric_logs(net, TRIPLETS, leading=2)
+    own = metrics_of(*net(TRIPLETS["west"].inputs).feature_map.chunk(3))
+    values = torch.linalg.eigvalsh(own.negative.detach())
+    assert [logs["eigenvalue-/west/1"], logs["eigenvalue-/west/2"]] == pytest.approx(
+        [values[-1].item(), values[-2].item()]
+    )
+    assert {name for name in logs if name.startswith("angle/")} == {
+        "angle/east|west",
+        "angle/east|north",
+        "angle/west|north",
+    }
+    assert all(0 <= logs[name] <= 90 for name in logs if name.startswith("angle/"))
 
 
 class NormedNet(MapNet):

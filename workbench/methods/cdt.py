@@ -151,6 +151,30 @@ def turned_metrics(metrics: Metrics, generator: torch.Generator | None = None) -
     return Metrics(first @ metrics.positive @ first.T, second @ metrics.negative @ second.T)
 
 
+def leading_angle(first: Float[Tensor, "D D"], second: Float[Tensor, "D D"], q: int = 3) -> float:
+    """Mean principal angle in degrees between the leading q directions of two covariances."""
+    q = min(q, len(first))
+    a, b = (torch.linalg.eigh(matrix.detach()).eigenvectors[:, -q:] for matrix in (first, second))
+    return torch.linalg.svdvals(a.T @ b).clamp(0, 1).arccos().rad2deg().mean().item()
+
+
+@torch.no_grad()
+def metric_logs(net: nn.Module, triplets: Mapping[str, Triplets], leading: int = 5) -> dict[str, float]:
+    """What to log of Σ: ``eigenvalue+/<domain>/<place>`` and ``eigenvalue-/...``, the ``leading`` largest from place 1,
+    and ``angle/<i>|<j>``, degrees between the leading directions of Σ+ of two domains."""
+    found = {name: metrics_of(*net(batch.inputs).feature_map.chunk(3)) for name, batch in triplets.items()}
+    logs: dict[str, float] = {}
+    for name, own in found.items():
+        for sign, matrix in (("+", own.positive), ("-", own.negative)):
+            largest = torch.linalg.eigvalsh(matrix).flip(0)[:leading].tolist()
+            logs |= {f"eigenvalue{sign}/{name}/{place}": value for place, value in enumerate(largest, start=1)}
+    names = list(found)
+    for i, a in enumerate(names):
+        for b in names[i + 1 :]:
+            logs[f"angle/{a}|{b}"] = leading_angle(found[a].positive, found[b].positive)
+    return logs
+
+
 def map_distance(
     a: Float[Tensor, "B D H W"], b: Float[Tensor, "B D H W"], metric: Float[Tensor, "D D"]
 ) -> Float[Tensor, " B"]:

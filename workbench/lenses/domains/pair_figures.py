@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
@@ -128,26 +131,48 @@ def agreement_figure(stats: DomainShift, layer: str | None = None, step: int | N
 
 
 def hinge_figure(stats: DomainShift) -> go.Figure:
-    """Share of triplets with a positive cross-domain loss, one line an ordered pair of domains."""
-    rows = stats.hinges
-    names = list(dict.fromkeys(rows["pair"]))
-    colour, dash = colours(names), dashes(names)
-    figure = go.Figure()
-    for name in names:
-        part = rows[rows["pair"] == name]
-        figure.add_scatter(
-            x=part["step"],
-            y=part["value"],
-            mode="lines+markers",
-            name=name,
-            line={"color": colour[name], "dash": dash[name]},
-        )
+    """Share of triplets with a positive cross-domain loss, one line an ordered pair of domains.
+
+    Below, where the training logged them of its batches: separation of classes in each domain, and the angle between
+    the leading directions of two.
+    """
+    logged = stats.logged_pairs
+    known = [(name, title) for name, title in _LOGGED if (logged["quantity"] == name).any()]
+    figure = make_subplots(
+        1 + len(known), 1, shared_xaxes=True, vertical_spacing=0.09,
+        row_heights=[0.5, *[0.5 / len(known)] * len(known)] if known else None,
+    )  # fmt: skip
+    _lines(figure, stats.hinges.rename(columns={"pair": "name"}), 1, "share of triplets<br>with a loss above 0")
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.02], row=1)
+    for row, (quantity, title) in enumerate(known, start=2):
+        _lines(figure, logged[logged["quantity"] == quantity], row, title, stats.domains)
+    figure.update_xaxes(title="step", row=1 + len(known))
     return figure.update_layout(
         title="Triplets that still cost something, by domain and by the domain that measures",
-        xaxis={"title": "step"},
-        yaxis={"title": "share of triplets with a loss above 0", "tickformat": ".0%", "range": [0, 1.02]},
-        height=440,
+        height=440 + 190 * len(known),
+        legend={"tracegroupgap": 24},
     )
+
+
+#: What a training with triplets logs of its batches, in the order of the panels.
+_LOGGED = (
+    ("separation", "different-class over<br>same-class difference"),
+    ("angle", "angle between<br>domains, degrees"),
+)
+
+
+def _lines(figure: go.Figure, rows: pd.DataFrame, row: int, title: str, domains: Sequence[str] = ()) -> None:
+    """One line a name in a panel of its own, with its part of the legend; domains keep their colours."""
+    names = list(dict.fromkeys(rows["name"]))
+    known = list(domains) if set(names) <= set(domains) else names
+    colour, dash = colours(known), dashes(known)
+    for name in names:
+        part = rows[rows["name"] == name]
+        figure.add_scatter(
+            x=part["step"], y=part["value"], mode="lines+markers", name=name, legendgroup=f"panel {row}",
+            line={"color": colour[name], "dash": dash[name]}, marker_size=4, row=row, col=1,
+        )  # fmt: skip
+    figure.update_yaxes(title=title, rangemode="tozero", row=row)
 
 
 def _place(stats: DomainShift, layer: str | None, step: int | None) -> tuple[str, int]:

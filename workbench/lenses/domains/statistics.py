@@ -57,6 +57,9 @@ class DomainShift:
         pairs: How same-class and different-class pairs differ inside each domain.
         hinges: step, pair ("i measured by j"), value: share of triplets of i with a positive loss under j's metric,
             from scalars ``active/<i>|<j>``; empty where a run logged none.
+        logged_pairs: step, quantity ("angle" of two domains' leading directions, from ``angle/<i>|<j>``, or
+            "separation" of one's classes, from ``trace-/<i>`` over ``trace+/<i>``), name, value: of the batches that
+            a training with triplets saw; empty where it logged none.
         stream: What is kept of tasks learned one after the other; None where the run is no such stream.
         notes: What was left out, as sentences.
     """
@@ -81,6 +84,7 @@ class DomainShift:
     notes: tuple[str, ...]
     pairs: PairCovariances
     hinges: pd.DataFrame
+    logged_pairs: pd.DataFrame
     stream: Stream | None = None
 
     def reference_of(self, domain: str) -> tuple[str, ...]:
@@ -162,6 +166,7 @@ def statistics(
         notes=tuple(notes),
         pairs=pair_covariances(run, who, points),
         hinges=_hinges(run),
+        logged_pairs=_logged_pairs(run),
         stream=stream_of(run),
     )
 
@@ -171,6 +176,25 @@ def _hinges(run: Run) -> pd.DataFrame:
     return run.query(
         "SELECT step, replace(substr(tag, 8), '|', ' measured by ') AS pair, value FROM scalars "
         "WHERE starts_with(tag, 'active/') AND isfinite(value) ORDER BY tag, step"
+    )
+
+
+def _logged_pairs(run: Run) -> pd.DataFrame:
+    """step, quantity, name, value of the scalars that a training with triplets logs of its batches."""
+    return run.query(
+        """
+        WITH logged AS (
+            SELECT step, tag, arg_max(value, wall_time) AS value FROM scalars
+            WHERE isfinite(value) AND regexp_matches(tag, '^(angle|trace[+-])/') GROUP BY step, tag
+        )
+        SELECT step, 'angle' AS quantity, replace(substr(tag, 7), '|', ' and ') AS name, value FROM logged
+        WHERE starts_with(tag, 'angle/')
+        UNION ALL
+        SELECT far.step, 'separation' AS quantity, substr(far.tag, 8) AS name, far.value / near.value AS value
+        FROM logged far JOIN logged near ON near.step = far.step AND near.tag = 'trace+/' || substr(far.tag, 8)
+        WHERE starts_with(far.tag, 'trace-/') AND near.value > 0
+        ORDER BY quantity, name, step
+        """
     )
 
 

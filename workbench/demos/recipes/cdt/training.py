@@ -20,7 +20,7 @@ from workbench.demos.recipes.cdt import ROUNDS
 from workbench.demos.recipes.cdt.data import GROUPS, Data, Sampler, draw_data
 from workbench.demos.trainer import Training, as_pictures, fit
 from workbench.diagnostics.recorder import Recorder
-from workbench.methods.cdt import Config, Triplets, episode, supervised_loss
+from workbench.methods.cdt import Config, Triplets, episode, metric_logs, supervised_loss
 
 IDENTITY = "identity"
 #: ``batch`` counts the triplets of every group in a step.
@@ -70,8 +70,11 @@ def record(job: Job) -> None:
 
         def losses(triplets: Mapping[str, Triplets]) -> dict[str, Float[Tensor, " _"]]:
             done = episode(net, triplets, str(rng.choice(data.sources)), setup, turns)
-            if (job.ticks - 1) % TRAINING.log_every < len(data.sources):
-                rec.scalars(job.ticks - 1, done.logs)
+            step = job.ticks - 1
+            if step % TRAINING.log_every < len(data.sources):
+                rec.scalars(step, done.logs)
+            if step % TRAINING.log_every == 0 and not job.lean:
+                rec.scalars(step, metric_logs(net, triplets))
             return {"episode": done.loss[None]}
 
         def probe(step: int) -> None:
