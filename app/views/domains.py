@@ -16,10 +16,12 @@ import selection
 from choice import current
 from frame import lens_page
 from widgets import one_of, step
+from workbench.core import ConfigError
 from workbench.lenses.domains import MEASURES, DomainShift, Stream, colour_options
+from workbench.lenses.domains.aligned import shared_slices
 from workbench.lenses.domains.dots import dots_of
 from workbench.lenses.domains.figures import pair_name
-from workbench.lenses.domains.map_figure import WRITTEN_UP_TO
+from workbench.lenses.domains.map_figure import WRITTEN_UP_TO, slices_of
 from workbench.lenses.domains.map_jobs import MapJob, start_map
 from workbench.lenses.domains.stream_figures import stream_in
 
@@ -76,15 +78,29 @@ def progress(job: MapJob) -> None:
         st.rerun(scope="app")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(job.progress, f"UMAP: {job.stage}")
-        st.button("Cancel", on_click=give_up, args=(job,), key="cancel map")
+        st.button("Cancel", on_click=give_up, args=(job,), key=f"cancel {job.folder.name}")
 
 
-if method == "umap" and (layer, at) in stats.points:
-    job = start_map(stats.clouds.points(layer, at))
+def follow(job: MapJob) -> None:
+    """How far a background map is, or why there is none."""
     if job.state == "running":
         progress(job)
     elif job.state == "failed":
         st.warning(parts.plain(job.error), icon=":material/warning:")
+
+
+if method == "umap" and (layer, at) in stats.points:
+    follow(start_map(stats.clouds.points(layer, at)))
+
+
+def aligned_method() -> str:
+    """The method of the map over training, which has a job of its own, started when it is looked at."""
+    if method == "umap":
+        try:
+            follow(start_map(shared_slices(slices_of(stats, layer))))
+        except ConfigError as error:  # too few samples that all checkpoints share
+            st.info(parts.prose(str(error)), icon=":material/info:")
+    return str(method)
 
 
 def take(samples: list[int]) -> None:
@@ -156,7 +172,7 @@ page.further(
     layer=layer,
     step=at,
     colour=colour,
-    method=method,
+    method=aligned_method,
     measure=measure,
     domain=domain,
     compare=lambda: one_of("Compare", ["training", "layers"], "against"),

@@ -44,6 +44,24 @@ def test_many_points_are_drawn_by_the_component_and_few_by_plotly(open_app: Open
     assert set(components(app)) == {"workbench_pictures"}
 
 
+def test_the_map_over_training_has_a_job_of_its_own(open_app: OpenApp, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    from workbench.lenses.domains import map_jobs
+
+    asked = []
+
+    def find_only(slices, **_: object):
+        asked.append(len(slices) if isinstance(slices, list) else 1)
+        return map_jobs.find_map(slices)
+
+    monkeypatch.setattr(map_jobs, "start_map", find_only)
+    for view, jobs in (("matrix", [1]), ("aligned", [1, 2])):
+        asked.clear()
+        app = open_app(folder, run="whole", method="umap", view=view).switch_page("views/domains.py")
+        app.query_params["method"], app.query_params["view"] = "umap", view
+        components(app.run())
+        assert asked == jobs
+
+
 def test_a_lasso_takes_the_shown_points_inside_it(many: Path):
     import cloud
     from workbench.lenses.domains.dots import dots_of

@@ -15,6 +15,7 @@ from workbench.lenses.domains.aligned import aligned_layouts
 from workbench.lenses.domains.figures import chosen, label
 from workbench.lenses.domains.maps import LANDMARKS, Layout
 from workbench.lenses.domains.measure import REFERENCE
+from workbench.lenses.domains.points import Points
 from workbench.lenses.domains.statistics import DomainShift
 
 if TYPE_CHECKING:
@@ -82,6 +83,11 @@ def map_figure(
     return fig
 
 
+def slices_of(stats: DomainShift, layer: str) -> list[Points]:
+    """The points of a layer at every checkpoint that has them."""
+    return [stats.points[layer, step] for step in stats.steps if (layer, step) in stats.points]
+
+
 def aligned_figure(
     stats: DomainShift, layer: str | None = None, colour: str = "domain", method: str = "pca"
 ) -> go.Figure:
@@ -89,8 +95,7 @@ def aligned_figure(
     import plotly.graph_objects as go
 
     layer = chosen(stats.layers, layer, "layer")
-    slices = [stats.points[layer, step] for step in stats.steps if (layer, step) in stats.points]
-    layouts = aligned_layouts(slices, method)
+    layouts = aligned_layouts(slices_of(stats, layer), method)
     points = layouts[0].points
     sample, groups = grouped(stats, layouts[0], colour)
     size, none = marker_size(len(points.sample)), np.zeros(len(points.sample), dtype=bool)
