@@ -179,13 +179,13 @@ def estimates_figure(stats: DomainShift) -> go.Figure:
             marker={"symbol": symbol, "size": 10, "color": colour},
             hovertemplate=name + ": %{x:.1f} %<extra></extra>",
         )  # fmt: skip
-    note = f"{_against(stats)}; whiskers: 95 %. A model that is wrong and sure fools these estimates"
+    note = f"{_against(stats)}; whiskers: 95 %, if the model errs there as it does in the reference; it may not"
     fig.update_layout(
         title={
             "text": f"Accuracy guessed without a domain's labels, step {stats.steps[-1]}",
             "subtitle": {"text": note},
         },
-        xaxis_title="accuracy, %", height=max(420, 150 + 72 * len(place)), margin=_MARGIN, legend=_LEGEND,
+        xaxis_title="accuracy, %", height=max(420, 170 + 80 * len(place)), margin=_MARGIN | {"t": 120}, legend=_LEGEND,
     )  # fmt: skip
     names = [wrapped(label(stats, domain)) for domain in stats.domains]
     return fig.update_yaxes(
