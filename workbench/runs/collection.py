@@ -86,20 +86,24 @@ class RunCollection:
 
 def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
     """Folders and tables that are a run of any format; inside a run only those that its format names."""
+    taken: set[str] = set()
     if is_run(folder):
         yield folder
         found = None if (folder / "run.json").is_file() else format_of(folder)
         if found is not None and found.inner is not None:
             yield from found.inner(folder)
-        return
-    if depth == 0:
+        if found is None or not found.shares:
+            return
+        taken = {file.relative_to(folder).parts[0] for file in found.sources(folder)}
+    if depth == 0 or not folder.is_dir():
         return
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except PermissionError:
         return
     for entry in entries:
-        if entry.name.startswith(".") or (entry.is_symlink() and Path(entry.path).resolve().parent == folder.resolve()):
+        to_itself = entry.is_symlink() and Path(entry.path).resolve().parent == folder.resolve()
+        if entry.name.startswith(".") or entry.name in taken or to_itself:
             continue
         if entry.is_dir():
             yield from _run_folders(Path(entry.path), depth - 1)

@@ -119,6 +119,7 @@ class Format:
         read: Fill a run from the log and return what could not be read. Nothing in the log is ever executed.
         members: For formats that keep several runs in one file: the name of each run, with the format that reads it.
         inner: For formats whose folders may hold further runs: the folders inside one that are runs of their own.
+        shares: Whether other runs may lie in a folder beside what the format reads there.
     """
 
     slug: str
@@ -128,3 +129,4 @@ class Format:
     read: Callable[[Path, RunWriter], list[Problem]]
     members: Callable[[Path], Mapping[str, Format]] | None = None
     inner: Callable[[Path], list[Path]] | None = None
+    shares: bool = False

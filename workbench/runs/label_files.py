@@ -39,10 +39,18 @@ class _Labels:
         self._code.append(self._labels.setdefault(label, len(self._labels)))
         self._weight.append(weight)
 
-    def rename(self, names: Mapping[Any, str]) -> None:
-        """Put names in the place of ids. Raises KeyError for an id without one."""
-        self._texts = [names[identity] for identity in self._labels]
+    def rename(self, names: Mapping[Any, str]) -> int:
+        """Put names in the place of ids; rows whose id has none are left out, and how many they are is returned."""
+        known = np.array([identity in names for identity in self._labels], bool)
+        self._texts = [names.get(identity, "") for identity in self._labels]
         self.names = tuple(dict.fromkeys(names.values()))
+        kept = known[np.asarray(self._code)] if len(self._code) else np.ones(0, bool)
+        if kept.all():
+            return 0
+        for column in ("_sample", "_region", "_code", "_weight"):
+            values = getattr(self, column)
+            setattr(self, column, array(values.typecode, np.asarray(values)[kept].tobytes()))
+        return int((~kept).sum())
 
     @property
     def texts(self) -> list[str]:
@@ -129,11 +137,14 @@ def _coco(files: list[Path], problems: list[Problem]) -> _Labels:
             if key == "categories":
                 names[value["id"]] = str(value["name"])
             elif key == "annotations":
-                box = value.get("bbox") or [0, 0, 1, 1]
-                weight = float(value.get("area") or box[2] * box[3])
+                weight = _area(value)
                 sample = order.setdefault(value["image_id"], len(order))
                 labels.add(sample, cast(int, inner), value["category_id"], weight)
-        labels.rename(names)
+        n_unknown = labels.rename(names)
+        if n_unknown:
+            problems.append(
+                Problem(file, f"{n_unknown} annotation(s) of categories that it does not list were skipped")
+            )
         if "annotations" not in found or not names:
             raise KeyError("annotations" if names else "categories")
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
@@ -143,12 +154,24 @@ def _coco(files: list[Path], problems: list[Problem]) -> _Labels:
     return labels
 
 
+def _area(annotation: dict[str, Any]) -> float:
+    """Pixels of an annotation: as given, of its mask as run lengths, of its box, or 1 where nothing says it."""
+    if annotation.get("area"):
+        return float(annotation["area"])
+    mask = annotation.get("segmentation")
+    if isinstance(mask, dict) and isinstance(mask.get("counts"), list):
+        return float(sum(mask["counts"][1::2]))  # runs outside and inside the mask in turn
+    box = annotation.get("bbox") or [0, 0, 1, 1]
+    return float(box[2] * box[3])
+
+
 def _voc(files: list[Path], problems: list[Problem]) -> _Labels:
     labels = _Labels()
     for sample, file in enumerate(files):
         try:
-            for region, (label, weight) in enumerate(_voc_objects(file)):
-                labels.add(sample, region, label, weight)
+            for region, (label, weight) in enumerate(list(_voc_objects(file))):
+                if label:
+                    labels.add(sample, region, label, weight)
         except (ElementTree.ParseError, ValueError, TypeError) as error:
             problems.append(Problem(file, f"skipped, not a readable VOC annotation ({error})"))
     return labels
@@ -185,4 +208,4 @@ def _label_images(files: list[Path], problems: list[Problem]) -> _Labels:
     return labels
 
 
-FORMAT = Format("annotations", "label annotations", recognises, sources, read)
+FORMAT = Format("annotations", "label annotations", recognises, sources, read, shares=True)

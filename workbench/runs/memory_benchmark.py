@@ -26,6 +26,9 @@ with tempfile.TemporaryDirectory() as out:
     print(peak())
 """
 
+#: Said beside the figure of a packed table.
+PACKED = "A Parquet file packs a row into a few bytes. To number samples that have several rows takes 12 bytes a row."
+
 
 def measure(megabytes: float = 60.0, formats: tuple[str, ...] = ()) -> dict[str, tuple[float, float]]:
     """For each format (all by default): the log's size in MB, and bytes of memory for each of its bytes."""
@@ -44,7 +47,7 @@ def markdown(measured: Mapping[str, tuple[float, float]]) -> str:
     """The measured figures as a Markdown table."""
     lines = ["| log | size in MB | bytes of memory for each byte of the log |", "|---|---|---|"]
     lines += [f"| {name} | {size:.0f} | {ratio:.2f} |" for name, (size, ratio) in measured.items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *([PACKED] if "Parquet of predictions" in measured else [])]).rstrip() + "\n"
 
 
 def _peak(log: Path) -> float:

@@ -112,10 +112,10 @@ def _scalars(path: Path, mapped: Mapped, writer: RunWriter) -> list[Problem]:
     known = list(head(path).columns)
     rows = rows_at_a_time(path, len(known))
     numbered = "step" not in mapped.columns or not all(
-        integers(frame[mapped.columns["step"]]) is not None for frame in _complete(path, rows, known)
+        integers(frame[mapped.columns["step"]]) is not None for frame in _complete(path, rows, known, mapped)
     )
     first = 0
-    for frame in _complete(path, rows, known):
+    for frame in _complete(path, rows, known, mapped):
         count = np.arange(first, first + len(frame)) if "step" in mapped.columns else np.zeros(len(frame), np.int64)
         steps = count if numbered else integers(frame[mapped.columns["step"]])
         time = mapped.columns.get("wall_time")
@@ -137,12 +137,14 @@ def _scalars(path: Path, mapped: Mapped, writer: RunWriter) -> list[Problem]:
     return [Problem(path, f"column '{step}' holds other things than whole numbers; rows are numbered")]
 
 
-def _complete(path: Path, rows: int, known: Sequence[str]) -> Iterator[pd.DataFrame]:
-    """The chunks of a table with the known columns first, also where a chunk lacks one."""
+def _complete(path: Path, rows: int, known: Sequence[str], mapped: Mapped) -> Iterator[pd.DataFrame]:
+    """The chunks of a table, without rows that say nothing; the known columns first, also where a chunk lacks one."""
+    tag = mapped.columns.get("tag")
     for frame in chunks(path, rows):
         if list(frame.columns) != list(known):
             frame = frame.reindex(columns=[*known, *(name for name in frame.columns if name not in set(known))])
-        yield frame
+        filled = frame.notna().any(axis=1) if tag is None else frame[tag].notna()
+        yield frame[filled.to_numpy()]
 
 
 def _points(frame: pd.DataFrame, steps: np.ndarray, wall_time: np.ndarray | float) -> dict[str, Any]:

@@ -112,12 +112,14 @@ def _take_history(history: Fields, points: Points, writer: RunWriter) -> None:
     values = {_key(item): item[16][0] for item in map(fields, history.get(1, [])) if 16 in item}
     step = fields(history[2][0]).get(1, [0])[0] if 2 in history else int(json.loads(values.get("_step", "0")))
     wall_time = as_number(json.loads(values.get("_timestamp", "0"))) or 0.0
+    media = [key.removesuffix("._type") for key in values if key.endswith("._type")]
     for key, text in values.items():
-        if key.startswith("_"):
+        # The height of a picture or the rows of a table are no points.
+        if key.startswith("_") or any(key.startswith(f"{name}.") for name in media):
             continue
         for name, number in _numbers(key, json.loads(text)):
             points.add(int(step), name, number, wall_time)
-    for key in (key.removesuffix("._type") for key, text in values.items() if key.endswith("._type")):
+    for key in media:
         parts = {name[len(key) + 1 :]: json.loads(text) for name, text in values.items() if name.startswith(f"{key}.")}
         found = _histogram(parts)
         if found is not None:
