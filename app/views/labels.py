@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import streamlit as st
@@ -37,7 +38,7 @@ def choose(stats: Labels) -> Options:
 published_lists.panel()
 page = lens_page("labels", choose)
 stats: Labels = page.stats
-pairs = [(pair.dataset_a, pair.dataset_b) for pair in stats.pairs]
+pairs = [(pair.dataset_a, pair.dataset_b) for pair in stats.pairs] or list(combinations(stats.datasets, 2))
 
 
 def dataset() -> str | None:

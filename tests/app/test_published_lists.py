@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,11 @@ def test_lists_open_as_a_run_of_names(open_app, tmp_path):
     app.multiselect(key="published lists").set_value(["cityscapes", "ade20k", "camvid"]).run()
     app.button(key="open lists").click().run()
     assert not app.exception, [item.value for item in app.exception]
-    assert "have the same name, but whether they mean the same cannot be told" in words(app)
-    assert len(app.get("plotly_chart")) >= 1
+    assert "have nearly the same name, but whether they mean the same cannot be told" in words(app)
+    app.selectbox(key="datasets").set_value("ade20k and camvid").run()
+    assert not app.exception
+    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    assert figure["layout"]["title"]["text"] == "How alike the names of ade20k and camvid are"
     (written,) = (tmp_path / "cache").rglob("run.json")
     assert [(d.name, len(d.labels)) for d in Run(written.parent).info.datasets] == [
         ("cityscapes", 19), ("ade20k", 150), ("camvid", 11),

@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 
 from workbench.lenses.empty_figure import empty
 from workbench.lenses.labels.contingency import Pair, Rate
+from workbench.lenses.labels.name_figure import name_matrix
 from workbench.lenses.labels.statistics import Labels
 from workbench.lenses.palette import CATEGORICAL, SEQUENTIAL, UNKNOWN, colours, symbols
 from workbench.lenses.words import count, percent, percent_range
@@ -27,12 +28,15 @@ _NAMED_SHARE = 0.02
 
 
 def matrix(stats: Labels, dataset_a: str | None = None, dataset_b: str | None = None) -> go.Figure:
-    """How much of each label is which label of the other dataset, in both directions.
+    """How much of each label is which label of the other dataset, in both directions; how alike their names are where
+    no dataset's head was run on another's samples.
 
     Args:
         dataset_a, dataset_b: Two datasets that were predicted across; the first such pair by default.
     """
     pair = stats.pair(dataset_a, dataset_b)
+    if pair is None and len(stats.datasets) > 1 and not stats.pairs:
+        return name_matrix(stats.relations, dataset_a or stats.datasets[0], dataset_b or stats.datasets[1])
     if pair is None:
         return empty("No dataset's head was run on another dataset's samples.")
     rows, columns = _order(pair)

@@ -289,8 +289,8 @@ def _unpredicted(stats: Labels) -> Verdict:
     same = stats.relations[stats.relations["kind"] == "same"] if len(stats.relations) else stats.relations
     return Verdict(
         "cannot tell",
-        f"{len(same)} labels of {listed(stats.datasets)} have the same name, but whether they mean the same cannot be "
-        "told: no dataset's head was run on another's samples.",
+        f"{len(same)} pairs of labels of {listed(stats.datasets)} have nearly the same name, but whether they mean the "
+        "same cannot be told: no dataset's head was run on another's samples.",
         next_step=_RECORD,
         options={"view": "graph"},
     )
