@@ -59,10 +59,14 @@ def approaches(recorded: Run) -> dict[str, Callable[[], object]]:
 
 def markdown(seconds: Mapping[str, tuple[tuple[float, float], ...]], rows: int = ROWS) -> str:
     """The measured times as a Markdown table, with what else the machine did."""
-    lines = ["| what | wall seconds: median (range) | CPU seconds: median (range) |", "|---|---|---|"]
+    lines = [
+        "| what | wall seconds: median (range) | CPU seconds: median (range) | wall time / the bare query's |",
+        "|---|---|---|---|",
+    ]
+    bare = np.array(seconds[BARE])[:, 0]
     for name, values in seconds.items():
-        wall, cpu = (_range(np.array(column)) for column in zip(*values, strict=True))
-        lines.append(f"| {name} | {wall} | {cpu} |")
+        wall, cpu = np.array(values).T
+        lines.append(f"| {name} | {_range(wall)} | {_range(cpu)} | {_range(wall / bare)} |")
     lens = float(np.median([wall for wall, _ in seconds[LENS]]))
     verdict = "met" if lens <= TARGET else "not met in this measurement"
     note = (
