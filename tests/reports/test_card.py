@@ -53,6 +53,7 @@ def test_the_command_prints_or_writes_it(tmp_path):
     done = CliRunner().invoke(
         main, ["export", str(tmp_path / "run"), "--to", "card", "--json", "--out", str(tmp_path / "out")]
     )
+    assert json.loads(done.output)["files"] == [str(tmp_path / "out" / "card.json")]
     assert json.loads((tmp_path / "out" / "card.json").read_text())["name"] == "mine"
     done = CliRunner().invoke(main, ["export", str(tmp_path / "run"), "--to", "csv"])
     assert done.exit_code == 2

@@ -80,7 +80,10 @@ def _card(run: Run, out: Path | None, as_json: bool) -> None:
         file = out / ("card.json" if as_json else "card.md")
         text = json.dumps(card(run), indent=2) + "\n" if as_json else card_markdown(run)
         write_content_atomically(file, text)
-        click.echo(file)
+        if as_json:
+            print_json({"files": [file], "missing": {}})
+        else:
+            click.echo(file)
 
 
 def _figures(
