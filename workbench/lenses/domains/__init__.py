@@ -198,7 +198,8 @@ _PAIR_VIEWS = (
          "Whether same-class pairs vary along the same directions in two domains: 1 and small angles mean that what "
          "one domain learned to ignore serves the other.", has_pairs),
     View("hinges", "Triplets at work", hinge_figure,
-         "Share of triplets whose cross-domain loss is above 0; a line at 0 has nothing left to teach.",
+         "Share of triplets whose cross-domain loss is above 0; a line at 0 has nothing left to teach. Below, where it "
+         "was logged: whether classes come apart in the batches, and whether domains differ along the same directions.",
          has_triplets),
 )  # fmt: skip
 
