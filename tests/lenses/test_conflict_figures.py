@@ -114,6 +114,18 @@ def test_tables_hold_every_pair_and_module(reading):
     assert tables["Gradient lengths"].columns.tolist() == ["step", "a", "b", "c"]
 
 
+def test_price_of_peace_stands_against_what_it_buys_the_worst_off_task(reading):
+    figure, board = reading.figure("peace"), reading.stats.replay
+    marks = {trace.name: trace for trace in figure.data}
+    assert list(marks) == [name for name, price in zip(board.names, board.price, strict=True) if np.isfinite(price)]
+    at = board.names.index("UPGrad")
+    assert (marks["UPGrad"].x[0], marks["UPGrad"].y[0]) == (board.price[at], board.worst_gain[at])
+    assert marks["UPGrad"].y[0] + marks["UPGrad"].error_y.array[0] == pytest.approx(board.worst_gain_high[at])
+    # The plain sum is what both are measured against.
+    assert (marks[board.names[0]].x[0], marks[board.names[0]].y[0]) == (0.0, 0.0)
+    assert "progress given up" in figure.layout.xaxis.title.text
+
+
 def test_replay_board_has_a_row_per_aggregator_and_the_baseline_first(reading):
     figure = reading.figure("replay")
     assert figure.data[0].z.shape == (12, 3)
@@ -132,7 +144,7 @@ def test_views_without_their_record_say_what_is_missing(tmp_path):
     stats = statistics(conflict_run(tmp_path / "run", {"a": lambda p: THREE}, tasks=["a", "b", "c"], n_batches=1))
     for view in LENS.views:
         figure = view.figure(stats)
-        if view.slug in ("replay", "together", "noise-floor", "matter", "planner"):
+        if view.slug in ("replay", "peace", "together", "noise-floor", "matter", "planner"):
             assert len(figure.data) == 0
             assert figure.layout.annotations[0].text
 

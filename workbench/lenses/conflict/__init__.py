@@ -194,6 +194,13 @@ LENS = Lens(
             "in brackets how often the task is harmed. Right: what peace costs in progress against the plain sum.",
         ),
         View(
+            "peace",
+            "Price of peace",
+            remedy_figures.peace,
+            "Each mark is an optimiser with its 95 % intervals: to the right it gives up progress in sum, upwards it "
+            "serves the worst-off task better than the plain sum. Left above is best; right below costs without use.",
+        ),
+        View(
             "together",
             "Who should train together",
             remedy_figures.together,

@@ -21,7 +21,8 @@ NO_AFFINITY = (
     "Affinity divides by the loss: log scalars tagged loss/&lt;task&gt; at three or more of the steps "
     "at which task gradients are recorded."
 )
-
+#: One for every round through the colours.
+_SYMBOLS = ("circle", "diamond", "square")
 
 NO_TRIALS = (
     "True lookahead affinity needs trial steps at three or more steps: call Recorder.trial_steps(..., shared=...)."
@@ -75,6 +76,41 @@ def replay(stats: Conflict) -> go.Figure:
         height=235 + 34 * len(rows), margin={"b": 130},
         legend={"orientation": "h", "y": -75 / (60 + 34 * len(rows)), "yanchor": "top", "x": 0},
     )  # fmt: skip
+
+
+def peace(stats: Conflict) -> go.Figure:
+    """What each aggregator gives up in sum against what it does for the task that is served worst."""
+    if len(stats.tasks) < 2:
+        return empty(ONE_TASK)
+    if stats.replay is None:
+        return empty(NO_REPLAY)
+    board, figure = stats.replay, go.Figure()
+    for at in np.flatnonzero(np.isfinite(board.price) & np.isfinite(board.worst_gain)).tolist():
+        x, y = float(board.price[at]), float(board.worst_gain[at])
+        colour = CATEGORICAL[at % len(CATEGORICAL)]
+        figure.add_scatter(
+            x=[x], y=[y], mode="markers", name=board.names[at],
+            marker={"color": colour, "symbol": _SYMBOLS[at // len(CATEGORICAL) % len(_SYMBOLS)], "size": 12},
+            error_x=_bar(board.price_low[at], x, board.price_high[at], colour),
+            error_y=_bar(board.worst_gain_low[at], y, board.worst_gain_high[at], colour),
+            hovertemplate=f"{board.names[at]}<br>gives up {100 * x:.0f} % of the progress in sum<br>"
+            f"cosine of the worst-off task {number(y)} more than by the plain sum<extra></extra>",
+        )  # fmt: skip
+    figure.add_hline(y=0, line={"color": UNKNOWN, "width": 1})
+    figure.add_vline(x=0, line={"color": UNKNOWN, "width": 1})
+    figure.update_xaxes(title_text="progress given up, all tasks in sum", tickformat=".0%")
+    figure.update_yaxes(title_text="worst-off task: cosine beyond the plain sum's")
+    return figure.update_layout(
+        title=f"What peace costs and what it buys: {len(board.steps)} recorded steps replayed at equal step length",
+        height=520,
+    )
+
+
+def _bar(low: float, value: float, high: float, colour: str) -> dict[str, object]:
+    return {
+        "type": "data", "symmetric": False, "array": [high - value], "arrayminus": [value - low], "width": 0,
+        "color": faded(colour, 0.5), "thickness": 1.5,
+    }  # fmt: skip
 
 
 def caution(stats: Conflict) -> str:
