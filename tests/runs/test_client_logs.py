@@ -172,7 +172,8 @@ def test_a_database_of_mlflow_opens_with_nested_runs_and_without_deleted_ones(tm
 
 def test_a_damaged_mlflow_metric_is_named(mlflow_folder, tmp_path):
     shutil.copytree(mlflow_folder, tmp_path / "copy")
-    file = next((tmp_path / "copy").rglob("metrics/loss"))
+    ((_, run),) = open_runs(tmp_path / "copy").items()
+    file = run.source / "metrics" / "loss"
     file.write_text(file.read_text()[:-3] + "\ngarbage\n1 2 3 4 5\n")
     ((_, run),) = open_runs(tmp_path / "copy").items()
     assert len(run.table("scalars")) >= 5
