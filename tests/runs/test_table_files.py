@@ -14,7 +14,7 @@ from workbench import open_run
 from workbench.core import RunFormatError
 from workbench.runs import table_files
 from workbench.runs.columns import guess
-from workbench.runs.table_files import TableFile, chunks, head, load_table
+from workbench.runs.table_files import TableFile, chunks, head, left_out, load_table
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +41,30 @@ def test_quoted_newlines_empty_columns_and_repeated_names(tmp_path):
     assert frame.columns.tolist() == ["step", "lo\nss", "loss", "loss.1", "empty"]
     run = open_run(tmp_path / "t.csv")
     assert set(run.table("scalars")["tag"]) == {"lo\nss", "loss", "loss.1"}
+
+
+@pytest.mark.parametrize("name", ["t.csv", "metrics.csv"])
+def test_lines_with_too_many_cells_are_counted(tmp_path, name):
+    lines = ["step,epoch,loss", "1,0,0.5", "2,0,0.25,8,9", "", "3,0,0.125", "4,0,1,2", '5,0,"1"']
+    (tmp_path / name).write_text("\n".join(lines))
+    run = open_run(tmp_path if name == "metrics.csv" else tmp_path / name)
+    run.table("scalars")
+    said = [problem.reason for problem in run.problems if "skipped" in problem.reason]
+    assert said == ["2 line(s) with more than the 3 cells of the header were skipped"]
+
+
+def test_a_prediction_whose_line_has_too_many_cells_is_left_out_and_counted(tmp_path):
+    (tmp_path / "t.csv").write_text("kind,target,prediction\na,0,0\nb, or c,1,0\nd,1,1\n")
+    run = open_run(tmp_path / "t.csv")
+    assert run.table("predictions")["prediction"].tolist() == [0, 1]
+    assert [problem.reason for problem in run.problems if "skipped" in problem.reason] == [
+        "1 line(s) with more than the 3 cells of the header were skipped"
+    ]
+
+
+def test_a_header_without_a_name_for_the_saved_index_leaves_no_line_out(tmp_path):
+    (tmp_path / "t.csv").write_text("step,loss\n0,1,0.5\n1,2,0.25\n")
+    assert left_out(tmp_path / "t.csv") == []
 
 
 def test_a_saved_index_is_no_tag_and_no_attribute(tmp_path):

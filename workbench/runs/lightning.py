@@ -13,6 +13,7 @@ import pandas as pd
 from workbench.core import Problem, RunFormatError, RunWriter
 from workbench.runs.format import Format, as_steps
 from workbench.runs.hyperparameters import read_yaml
+from workbench.runs.table_files import left_out
 
 FILE = "metrics.csv"
 #: Cells that are read at a time.
@@ -53,6 +54,7 @@ def read(path: Path, writer: RunWriter) -> list[Problem]:
         row, text = cells[0]
         found = f"first {text!r} in line {row + 2}"
         problems.append(Problem(file, f"column '{tag}': {len(cells)} cell(s) are no numbers, {found}"))
+    problems += left_out(file)
     if (path / "hparams.yaml").is_file():
         config, more = read_yaml(path / "hparams.yaml")
         problems += more

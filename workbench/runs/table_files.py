@@ -11,7 +11,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workbench.core import RunFormatError
+from workbench.core import Problem, RunFormatError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 #: Cells that are read at a time.
@@ -73,12 +73,12 @@ def chunks(path: Path, rows: int | None, columns: Sequence[str] | None = None) -
                 frame = pd.DataFrame.from_records(records)
                 yield frame if columns is None else frame[[name for name in columns if name in frame]]
         else:
-            options = csv_options(path, columns)
+            options = csv_options(path)
             if rows is None:
-                yield _named(pd.read_csv(path, **options))
+                yield _chosen(pd.read_csv(path, **options), columns)
             else:
                 with pd.read_csv(path, chunksize=rows, **options) as pieces:
-                    yield from map(_named, pieces)
+                    yield from (_chosen(piece, columns) for piece in pieces)
 
 
 def rows_at_a_time(path: Path, width: int) -> int:
@@ -138,9 +138,9 @@ class TableFile:
     def _csv(self, rows: int) -> Iterator[pd.DataFrame]:
         types = {name: _TYPES.get(kind, str) for name, kind in self.kinds.items()}
         with readable(self.path):
-            options = csv_options(self.path, tuple(self.kinds)) | {"dtype": types, "nrows": self.rows}
+            options = csv_options(self.path) | {"dtype": types, "nrows": self.rows}
             with pd.read_csv(self.path, chunksize=rows, **options) as pieces:
-                yield from map(_named, pieces)
+                yield from (_chosen(piece, tuple(self.kinds)) for piece in pieces)
 
     def _others(self, rows: int) -> Iterator[pd.DataFrame]:
         if self.path.suffix.lower() == ".jsonl":
@@ -177,7 +177,7 @@ def _united(kinds: set[str]) -> Kind:
 # -- text files --------------------------------------------------------------------------------------------------------
 
 
-def csv_options(path: Path, columns: Sequence[str] | None = None) -> dict[str, Any]:
+def csv_options(path: Path) -> dict[str, Any]:
     """Arguments of pandas' reader for this file: separator, decimal mark and encoding, told from its beginning."""
     with path.open("rb") as stream:
         data = stream.read(_HEAD)
@@ -188,9 +188,34 @@ def csv_options(path: Path, columns: Sequence[str] | None = None) -> dict[str, A
     options |= {"on_bad_lines": "skip", "low_memory": False}
     if separator != "," and _has_decimal_commas(text, separator):
         options["decimal"] = ","
-    if columns is not None:
-        options["usecols"] = frozenset(columns).__contains__
     return options
+
+
+def _chosen(frame: pd.DataFrame, columns: Sequence[str] | None) -> pd.DataFrame:
+    """Some columns of a chunk. Asked for only these, pandas would keep lines of too many cells, in wrong columns."""
+    named = _named(frame)
+    return named if columns is None else named[[name for name in named if name in set(columns)]]
+
+
+def left_out(path: Path) -> list[Problem]:
+    """Lines of a CSV file that are no rows of the table, for they have more cells than it has columns.
+
+    They are counted by a second, simpler reader; the table's own passes over them in silence.
+    """
+    if path.suffix.lower() not in _SEPARATORS:
+        return []
+    with readable(path):
+        options, lines, widest = csv_options(path), 0, 0
+        with path.open(encoding=options["encoding"], errors="replace", newline="") as stream, suppress(csv.Error):
+            for cells in csv.reader(stream, delimiter=options["sep"]):
+                if len(cells) > 1 or (cells and cells[0].strip()):
+                    lines, widest = lines + 1, max(widest, len(cells))
+    names = list(head(path).columns)
+    if widest <= len(names):
+        return []
+    skipped = lines - 1 - sum(map(len, chunks(path, rows_at_a_time(path, len(names)))))
+    reason = f"{skipped} line(s) with more than the {len(names)} cells of the header were skipped"
+    return [Problem(path, reason)] if skipped > 0 else []
 
 
 def _encoding(data: bytes) -> str:

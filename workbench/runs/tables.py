@@ -22,7 +22,7 @@ from workbench.core.files import cache_folder, write_content_atomically
 from workbench.runs import table_labels, table_predictions
 from workbench.runs.columns import Mapped, guess, read_mapping
 from workbench.runs.format import Format
-from workbench.runs.table_files import SUFFIXES, chunks, head, rows_at_a_time
+from workbench.runs.table_files import SUFFIXES, chunks, head, left_out, rows_at_a_time
 from workbench.runs.table_samples import integers, numbers_of
 
 __all__ = ["FORMAT", "SUFFIXES", "head", "read", "recognises", "sources", "table_format"]
@@ -104,7 +104,7 @@ def read(path: Path, writer: RunWriter, mapping: Path | None = None) -> list[Pro
         fill = table_predictions.fill if mapped.kind == "predictions" else table_labels.fill
         problems = fill(path, mapped, writer)
     writer.update(notes=(*writer.info.notes, str(mapped)))
-    return problems
+    return [*problems, *left_out(path)]
 
 
 def _scalars(path: Path, mapped: Mapped, writer: RunWriter) -> list[Problem]:
