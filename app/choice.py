@@ -119,7 +119,7 @@ def choose() -> Choice:
     folder = next(iter(places))
     if len(places) > 1:
         folder = _picked("Folder", list(places), "folder")
-    runs = collection(places[folder])
+    runs = _known(places[folder])
     keys = sorted(runs, key=lambda key: (folder != SAMPLES or key != FIRST_SAMPLE, key))
     if not keys:
         return Choice(folder, runs, None, None, None, None)
@@ -136,6 +136,16 @@ def choose() -> Choice:
         help="A second run of the same folder, shown beside this one on the Compare page.",
     )
     return Choice(folder, runs, opened(runs[key]), key, opened(runs[other]) if other else None, other)
+
+
+def _known(folder: Path) -> RunCollection:
+    """The runs of a folder, looked up again at once when one is asked for that was not there."""
+    runs = collection(folder)
+    asked = st.session_state.get("run") or st.query_params.get("run")
+    if asked and asked not in runs:
+        collection.clear(folder)
+        runs = collection(folder)
+    return runs
 
 
 def _picked(label: str, options: list[str], key: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,15 @@ def test_runs_page_lists_every_run_and_names_what_is_no_run(open_app: OpenApp, f
     assert_no_exception(app)
     assert list(app.dataframe[0].value["run"]) == ["nan-loss", "one-task", "truncated", "whole", "without-tables"]
     assert "not valid JSON" in text(app)
+
+
+def test_a_link_to_a_run_that_was_just_begun_opens_it(open_app: OpenApp, folder: Path, tmp_path: Path):
+    shutil.copytree(folder / "whole", tmp_path / "runs" / "whole")
+    open_app(tmp_path / "runs")
+    shutil.copytree(folder / "whole", tmp_path / "runs" / "begun")
+    app = open_app(tmp_path / "runs", run="begun")
+    assert_no_exception(app)
+    assert app.selectbox(key="run").value == "begun"
 
 
 def test_runs_page_filters_by_words_and_state(open_app: OpenApp, folder: Path):
