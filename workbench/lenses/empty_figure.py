@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 
 def empty(reason: str) -> go.Figure:
     """A figure that says why it is empty."""
+    import plotly.graph_objects as go
+
     figure = go.Figure()
     figure.add_annotation(text=reason, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
     return figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False}, height=240)

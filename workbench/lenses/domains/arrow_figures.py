@@ -11,14 +11,14 @@ from workbench.core import ConfigError
 from workbench.lenses import palette
 from workbench.lenses.domains.accuracy import reference_codes
 from workbench.lenses.domains.distances import principal_components
-from workbench.lenses.domains.figures import chosen, empty, furthest, label
+from workbench.lenses.domains.figures import NO_CLASSES, chosen, label, shifted_classes
 from workbench.lenses.domains.map_figure import colour_options, is_continuous
-from workbench.lenses.domains.measure import REFERENCE
 from workbench.lenses.domains.moves import Moves, moves_between
 from workbench.lenses.domains.points import Points
 from workbench.lenses.domains.statistics import DomainShift
 from workbench.lenses.domains.stream import Stream
 from workbench.lenses.domains.verdicts import ALPHA, reference_name
+from workbench.lenses.empty_figure import empty
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -77,13 +77,9 @@ def class_moves_figure(
     stats: DomainShift, domain: str | None = None, layer: str | None = None, step: int | None = None
 ) -> go.Figure:
     """From each class's centre in the reference to its centre in a domain, on the first two principal components."""
-    layer, step = chosen(stats.layers, layer, "layer"), chosen(stats.steps, step, "step")
-    domain = chosen(stats.domains, domain or furthest(stats, layer, step), "domain")
-    rows = stats.class_shift
-    rows = rows[(rows["layer"] == layer) & (rows["step"] == step) & (rows["domain_a"] == domain)]
-    rows = rows[rows["domain_b"] == REFERENCE].sort_values("shift", ascending=False)
+    domain, layer, step, rows = shifted_classes(stats, domain, layer, step)
     if rows.empty:
-        return empty(f"No class of '{domain}' is known in both the domain and its reference: record target_<task>.")
+        return empty(NO_CLASSES.format(domain=domain))
     points = _at(stats, layer, step)
     place = stats.domains.index(domain)
     plane = principal_components(points.features, 2)

@@ -10,11 +10,12 @@ import pandas as pd
 from workbench.core import ConfigError
 from workbench.lenses import palette
 from workbench.lenses.domains.depth import ESTIMATORS, RESIDUAL_ALPHA
-from workbench.lenses.domains.figures import chosen, empty, furthest, label, wrapped
+from workbench.lenses.domains.figures import chosen, furthest, label, wrapped
 from workbench.lenses.domains.label_shift import MAX_CONDITION
 from workbench.lenses.domains.map_figure import SAMPLES
 from workbench.lenses.domains.statistics import DomainShift
 from workbench.lenses.domains.verdicts import p_text, reference_name
+from workbench.lenses.empty_figure import empty
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

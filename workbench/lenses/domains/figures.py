@@ -13,9 +13,12 @@ from workbench.lenses import palette
 from workbench.lenses.domains.measure import MEASURES, REFERENCE
 from workbench.lenses.domains.statistics import DomainShift
 from workbench.lenses.domains.verdicts import ALPHA, p_text, reference_name
+from workbench.lenses.empty_figure import empty
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+NO_CLASSES = "No class of '{domain}' is known in both the domain and its reference: record target_<task>."
 
 
 def chosen(known: tuple[Any, ...], wanted: Any, what: str) -> Any:
@@ -164,19 +167,27 @@ def mixing_figure(stats: DomainShift, step: int | None = None) -> go.Figure:
     )
 
 
+def shifted_classes(
+    stats: DomainShift, domain: str | None, layer: str | None, step: int | None
+) -> tuple[str, str, int, pd.DataFrame]:
+    """The chosen domain (by default the furthest), layer and step; its classes' shifts from the reference, largest
+    first."""
+    layer, step = chosen(stats.layers, layer, "layer"), chosen(stats.steps, step, "step")
+    domain = chosen(stats.domains, domain or furthest(stats, layer, step), "domain")
+    rows = stats.class_shift
+    rows = rows[(rows["layer"] == layer) & (rows["step"] == step) & (rows["domain_a"] == domain)]
+    return domain, layer, step, rows[rows["domain_b"] == REFERENCE].sort_values("shift", ascending=False)
+
+
 def class_bars(
     stats: DomainShift, domain: str | None = None, layer: str | None = None, step: int | None = None
 ) -> go.Figure:
     """How far each class of a domain lies from the same class in the reference, largest first."""
     import plotly.graph_objects as go
 
-    layer, step = chosen(stats.layers, layer, "layer"), chosen(stats.steps, step, "step")
-    domain = chosen(stats.domains, domain or furthest(stats, layer, step), "domain")
-    rows = stats.class_shift
-    rows = rows[(rows["layer"] == layer) & (rows["step"] == step) & (rows["domain_a"] == domain)]
-    rows = rows[rows["domain_b"] == REFERENCE].sort_values("shift", ascending=False)
+    domain, layer, step, rows = shifted_classes(stats, domain, layer, step)
     if rows.empty:
-        return empty(f"No class of '{domain}' is known in both the domain and its reference: record target_<task>.")
+        return empty(NO_CLASSES.format(domain=domain))
     beyond = (rows["p_adjusted"] <= ALPHA).to_numpy()
     colour = palette.colours(stats.domains)[domain]
     names = rows["class"].astype(str).to_numpy()
@@ -209,15 +220,6 @@ def class_bars(
         margin={"l": 20, "r": 20, "t": 90, "b": 20},
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
     )
-
-
-def empty(sentence: str) -> go.Figure:
-    """A figure that says why there is nothing to draw."""
-    import plotly.graph_objects as go
-
-    fig = go.Figure()
-    fig.add_annotation(text=sentence, showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5, font_size=15)
-    return fig.update_layout(xaxis_visible=False, yaxis_visible=False, height=300)
 
 
 def furthest(stats: DomainShift, layer: str | None = None, step: int | None = None) -> str:

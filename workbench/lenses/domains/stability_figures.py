@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.lenses import palette
-from workbench.lenses.domains.figures import chosen, empty
+from workbench.lenses.domains.figures import chosen
 from workbench.lenses.domains.stability import DISTANCE, DISTILLATION, NEW, OLD, Sweep
 from workbench.lenses.domains.statistics import DomainShift
 from workbench.lenses.domains.stream import Stream
 from workbench.lenses.domains.stream_figures import stream_in
+from workbench.lenses.empty_figure import empty
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from workbench.lenses import palette
-from workbench.lenses.domains.figures import chosen, empty, wrapped
+from workbench.lenses.domains.figures import chosen, wrapped
 from workbench.lenses.domains.statistics import DomainShift
 from workbench.lenses.domains.stream import ALL, SEEN, UNSEEN, Stream
+from workbench.lenses.empty_figure import empty
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
