@@ -34,7 +34,7 @@ def simulate(cadence: Cadence, clock: Clock, n_steps: int, step_seconds: float, 
 def test_recording_that_costs_a_step_comes_every_twentieth():
     # 1 s of recording is at most 5 % of what lies between when 19 s of training do: 19 steps, rounded up to 20.
     clock = Clock()
-    assert simulate(Cadence(clock=clock), clock, 61, 1.0, 1.0) == [0, 20, 40, 60]
+    assert simulate(Cadence(share=0.05, clock=clock), clock, 61, 1.0, 1.0) == [0, 20, 40, 60]
 
 
 @given(st.floats(1e-3, 10), st.floats(1e-3, 10), st.floats(0.01, 0.5))
